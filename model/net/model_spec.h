@@ -1,0 +1,33 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace spatialmamba {
+
+enum class VisionTask { kClassify, kDetect, kSegment };
+
+// The size of a backbone: data, not code. dims double from stage to stage.
+struct Variant {
+  int64_t dim = 0;
+  std::array<int64_t, 4> depths = {};
+
+  std::array<int64_t, 4> dims() const { return {dim, 2 * dim, 4 * dim, 8 * dim}; }
+  bool operator==(const Variant&) const = default;
+};
+
+// tiny, small, base (published) and micro (for tests). Nothing for another name.
+std::optional<Variant> FindVariant(std::string_view name);
+// The inverse; "custom" for a variant without a name.
+std::string_view VariantName(const Variant& variant);
+
+// Everything that decides the shapes of a network's tensors.
+struct ModelSpec {
+  VisionTask task = VisionTask::kClassify;
+  Variant variant;
+  int64_t classes = 0;
+};
+
+}  // namespace spatialmamba

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "model/net/model_spec.h"
+
+namespace spatialmamba {
+
+struct Checkpoint;
+class ThreadPool;
+
+// One image for a forward pass: fp32, channels last, row-major [height, width, 3], normalised. Not owned.
+struct ImageView {
+  const float* pixels = nullptr;
+  int64_t height = 0;
+  int64_t width = 0;
+};
+
+// What the network says of one image.
+struct Prediction {
+  std::vector<float> logits;  // [classes]
+};
+
+// One loaded model on one device. Created once, then const but for its workspace: Run may be called by one thread at a
+// time (the device's worker). Images of a batch may differ in size; each gets exactly the bits it would get alone, on any
+// number of threads.
+class Replica {
+ public:
+  // Binds and packs the weights. Throws CheckpointError if the checkpoint does not fit the spec. `pool` outlives this.
+  Replica(const ModelSpec& spec, const Checkpoint& checkpoint, ThreadPool& pool);
+  ~Replica();
+  Replica(const Replica&) = delete;
+  Replica& operator=(const Replica&) = delete;
+
+  std::vector<Prediction> Run(std::span<const ImageView> images);
+
+  // Bytes of workspace that a forward of images of these sizes takes, at most.
+  int64_t WorkspaceBytes(int64_t height, int64_t width) const;
+
+  const ModelSpec& spec() const;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace spatialmamba

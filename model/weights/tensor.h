@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace spatialmamba {
+
+enum class DType { kFloat32, kFloat16, kBFloat16, kFloat64, kInt64, kInt32, kInt16, kInt8, kUInt8, kBool };
+
+int64_t SizeOf(DType dtype);
+const char* Name(DType dtype);  // "float32", ...
+
+// One named array of a checkpoint, on the host, as the file stores it: possibly half precision, possibly a strided view
+// of a storage that other tensors share. Immutable and cheap to copy; keeps the storage alive.
+// Invariant, established by the readers: every element that shape and strides reach lies within `storage`.
+struct Tensor {
+  DType dtype = DType::kFloat32;
+  std::vector<int64_t> shape;
+  std::vector<int64_t> strides;  // in elements, one per dimension; 0 repeats
+  int64_t offset = 0;            // of the first element, in elements
+  std::shared_ptr<const std::vector<std::byte>> storage;
+
+  int64_t elements() const;
+
+  // Values in row-major order, widened or rounded to fp32 (bool: 0 or 1).
+  std::vector<float> ToFloat() const;
+};
+
+// "[64, 3, 3, 3]"
+std::string FormatShape(std::span<const int64_t> shape);
+
+}  // namespace spatialmamba
