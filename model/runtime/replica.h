@@ -13,7 +13,8 @@ namespace spatialmamba {
 struct Checkpoint;
 class ThreadPool;
 
-// One image for a forward pass: fp32, channels last, row-major [height, width, 3], normalised. Not owned.
+// One image for a forward pass: fp32, channels last, row-major [height, width, 3], normalised. Not
+// owned.
 struct ImageView {
   const float* pixels = nullptr;
   int64_t height = 0;
@@ -25,12 +26,13 @@ struct Prediction {
   std::vector<float> logits;  // [classes]
 };
 
-// One loaded model on one device. Created once, then const but for its workspace: Run may be called by one thread at a
-// time (the device's worker). Images of a batch may differ in size; each gets exactly the bits it would get alone, on any
-// number of threads.
+// One loaded model on one device. Created once, then const but for its workspace: Run may be called
+// by one thread at a time (the device's worker). Images of a batch may differ in size; each gets
+// exactly the bits it would get alone, on any number of threads.
 class Replica {
  public:
-  // Binds and packs the weights. Throws CheckpointError if the checkpoint does not fit the spec. `pool` outlives this.
+  // Binds and packs the weights. Throws CheckpointError if the checkpoint does not fit the spec.
+  // `pool` outlives this.
   Replica(const ModelSpec& spec, const Checkpoint& checkpoint, ThreadPool& pool);
   ~Replica();
   Replica(const Replica&) = delete;

@@ -1,0 +1,40 @@
+#include "model/ops/layer_norm_params.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "model/ops/layer_norm_cpu.cc"
+#include "hwy/foreach_target.h"
+#include "model/ops/simd-inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace spatialmamba {
+namespace HWY_NAMESPACE {
+
+void LayerNormRows(const LayerNormParams& p, int64_t first_row, int64_t last_row) {
+  for (int64_t row = first_row; row < last_row; ++row) {
+    const float* x = p.x + row * p.x_stride;
+    float* out = p.out + row * p.out_stride;
+    const Moments moments = MomentsOf(x, p.channels, p.norm.epsilon);
+    for (int64_t c = 0; c < p.channels; c += kLanes) {
+      const int64_t left = p.channels - c;
+      StoreUpTo(Normalised(LoadUpTo(x + c, left), moments, LoadUpTo(p.norm.gain + c, left),
+                           LoadUpTo(p.norm.bias + c, left)),
+                out + c, left);
+    }
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace spatialmamba
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace spatialmamba {
+
+HWY_EXPORT(LayerNormRows);
+
+void LayerNormCpu(const LayerNormParams& params, int64_t first_row, int64_t last_row) {
+  HWY_DYNAMIC_DISPATCH(LayerNormRows)(params, first_row, last_row);
+}
+
+}  // namespace spatialmamba
+#endif  // HWY_ONCE

@@ -1,0 +1,56 @@
+#include "model/ops/mlp.h"
+
+#include <algorithm>
+
+#include "model/ops/gemm.h"
+#include "model/ops/gemm_params.h"
+
+namespace spatialmamba {
+namespace {
+
+// The hidden rows of a block take a quarter of the L2 cache, so that the weights have room to
+// stream.
+constexpr int64_t kHiddenFloats = Context::kScratchFloats / 4;
+constexpr int64_t kRowStep = 14;
+
+}  // namespace
+
+void Mlp(Context& context, ConstView x, const MlpWeights& weights, ConstView residual, View hidden,
+         View out) {
+  const Epilogue expand{.bias = weights.expand_bias, .activation = Activation::kGelu};
+  const Epilogue contract{
+      .bias = weights.contract_bias, .residual = residual.data, .residual_stride = residual.stride};
+  const int64_t width = weights.expand->outputs();
+  const int64_t block =
+      std::clamp(kHiddenFloats / width / kRowStep * kRowStep, kRowStep, 16 * kRowStep);
+  const int64_t blocks = (x.rows + block - 1) / block;
+  if (block * width > Context::kScratchFloats ||
+      (context.workers() > 1 && blocks < int64_t{4} * context.workers())) {
+    Gemm(context, x, *weights.expand, expand, hidden);
+    Gemm(context, hidden, *weights.contract, contract, out);
+    return;
+  }
+  context.ParallelFor(blocks, [&](int64_t item, int worker) {
+    const int64_t first = item * block;
+    const int64_t rows = std::min(block, x.rows - first);
+    float* scratch = context.Scratch(worker);
+    GemmCpu({.x = x.row(first),
+             .x_stride = x.stride,
+             .rows = rows,
+             .weights = weights.expand,
+             .out = scratch,
+             .out_stride = width,
+             .epilogue = expand});
+    GemmParams second{.x = scratch,
+                      .x_stride = width,
+                      .rows = rows,
+                      .weights = weights.contract,
+                      .out = out.row(first),
+                      .out_stride = out.stride,
+                      .epilogue = contract};
+    second.epilogue.residual = residual.row(first);
+    GemmCpu(second);
+  });
+}
+
+}  // namespace spatialmamba
