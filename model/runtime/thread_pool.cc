@@ -62,8 +62,9 @@ struct ThreadPool::State {
         if (stop.stop_requested()) return;
       }
       seen = generation.load(std::memory_order_acquire);
-      Work(worker);
-      running.fetch_sub(1, std::memory_order_acq_rel);
+      active.fetch_add(1);
+      if (open.load()) Work(worker);
+      active.fetch_sub(1);
     }
   }
 
@@ -71,15 +72,18 @@ struct ThreadPool::State {
     const std::lock_guard turn(callers);
     items = count;
     body.emplace(loop_body);
-    next.store(0, std::memory_order_relaxed);
-    running.store(threads - 1, std::memory_order_relaxed);
+    next.store(0);
     {
       const std::lock_guard lock(mutex);
-      generation.fetch_add(1, std::memory_order_release);
+      open.store(true);
+      generation.fetch_add(1);
     }
     started.notify_all();
     Work(0);
-    while (running.load(std::memory_order_acquire) != 0) Pause();
+    // Only threads that have joined are waited for: one that the system has not scheduled yet has
+    // nothing left to do.
+    open.store(false);
+    while (active.load() != 0) Pause();
     std::exception_ptr thrown;
     {
       const std::lock_guard lock(error_mutex);
@@ -91,11 +95,13 @@ struct ThreadPool::State {
   const int threads;
   std::mutex callers;  // one loop at a time
 
-  // The current loop. Written before `generation` moves, read after.
+  // The current loop. Written while `open` is false and no thread is active, so that whoever joins
+  // afterwards (active rises, then open is read) sees the new values or leaves.
   int64_t items = 0;
   std::optional<absl::FunctionRef<void(int64_t, int)>> body;
   std::atomic<int64_t> next{0};
-  std::atomic<int> running{0};  // pool threads that have not finished it
+  std::atomic<bool> open{false};
+  std::atomic<int> active{0};  // pool threads that look at the loop
 
   std::mutex mutex;  // orders `generation` with a thread that goes to sleep
   std::condition_variable started;
