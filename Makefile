@@ -1,0 +1,70 @@
+# Thin names for what is done often; `make help` lists them. CMake builds, deploy/setup installs, tests/run.sh tests.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Where the set-up puts what is not a system package.
+export SPATIALMAMBA_DEPS ?= $(HOME)/.cache/spatial-mamba
+export PATH := $(PATH):$(SPATIALMAMBA_DEPS)/promtool
+PYTHON := $(SPATIALMAMBA_DEPS)/python/bin/python
+
+# One compiler a core, but none without 1.5 GB of memory: files that include LibTorch or gRPC need that much.
+JOBS ?= $(shell awk -v cores=$$(nproc) '/^MemAvailable/ {m = int($$2 / 1500000)} \
+                END {print m < 1 ? 1 : m < cores ? m : cores}' /proc/meminfo)
+CONFIG ?= deploy/config.yaml
+ARGS ?=
+
+PROGRAMS := spatial-mamba-server spatial-mamba-cli spatial-mamba-convert
+NINJA := ninja -C build/release -j $(JOBS)
+
+.PHONY: demo test build serve bench lint format tidy clean help jobs setup setup-test configure
+
+demo: build ## Start the server, classify real photos through its API, show the answers (ARGS=... for the demonstration)
+	PYTHONPATH=clients/python $(PYTHON) deploy/demo/demo.py $(ARGS)
+
+test: setup-test configure ## Build everything and run all tests; the last line is "N passed, N failed"
+	$(NINJA)
+	tests/run.sh build/release --python $(PYTHON)
+
+build: setup configure ## Build the server and its tools into build/release/bin
+	$(NINJA) $(PROGRAMS)
+
+serve: build ## Run the server in the foreground (CONFIG=deploy/config.yaml)
+	exec build/release/bin/spatial-mamba-server --config $(CONFIG) $(ARGS)
+
+bench: build ## Measure speed against the PyTorch reference
+	tests/bench/run.sh $(ARGS)
+
+lint: ## Check formatting, Python, shell, protocol definitions
+	deploy/setup/install.sh lint
+	.ci/lint
+
+format: ## Format all C++ files in place, put Python imports in order
+	deploy/setup/install.sh lint
+	git ls-files -z -co --exclude-standard '*.cc' '*.h' '*.cu' | xargs -0r clang-format -i
+	$(SPATIALMAMBA_DEPS)/lint/bin/ruff check -q --fix .
+
+tidy: setup configure ## Look for bugs with clang-tidy (slow; not part of CI)
+	deploy/setup/install.sh tidy
+	run-clang-tidy -quiet -p build/release -j $(JOBS) '^$(CURDIR)/(model|batching|server|clients)/'
+
+clean: ## Remove everything that was built; installed dependencies stay
+	rm -rf build demo-output
+
+help: ## List these names
+	@awk -F ': .*## |: ## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+jobs:
+	@echo $(JOBS)
+
+setup:
+	@deploy/setup/install.sh build
+
+setup-test:
+	@deploy/setup/install.sh build test
+
+# Ninja itself configures again when a CMake file changes.
+configure: | build/release/build.ninja
+build/release/build.ninja: | setup
+	cmake --preset release

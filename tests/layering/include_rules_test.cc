@@ -1,0 +1,100 @@
+#include "tests/layering/include_rules.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+namespace spatialmamba {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+using testing::Not;
+
+struct Example {
+  std::string file;
+  std::string path;
+};
+
+std::string Include(const std::string& path) { return "#include \"" + path + "\"\n"; }
+
+TEST(IncludeRules, FindsEverySpellingOfAnInclude) {
+  EXPECT_THAT(IncludedPaths("#include <vector>\n  #  include \"model/ops/gemm.h\"  // why\n// "
+                            "#include <no>\nint x;\n"),
+              ElementsAre("vector", "model/ops/gemm.h"));
+}
+
+class Forbidden : public testing::TestWithParam<Example> {};
+
+TEST_P(Forbidden, IsReported) {
+  EXPECT_THAT(IncludeViolations(GetParam().file, Include(GetParam().path)), Not(IsEmpty()));
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    IncludeRules, Forbidden,
+    testing::Values(Example{"model/ops/gemm.cc", "model/net/layers.h"},
+                    Example{"model/ops/gemm.cc", "torch/types.h"},
+                    Example{"model/ops/gemm.cc", "model/runtime/replica.h"},
+                    Example{"model/weights/binder.cc", "model/ops/gemm.h"},
+                    Example{"model/net/layers.cc", "model/runtime/replica.h"},
+                    Example{"model/net/layers.cc", "model/image/image.h"},
+                    Example{"model/runtime/replica.cc", "model/tasks/classify.h"},
+                    Example{"model/runtime/replica.cc", "opencv2/core.hpp"},
+                    Example{"model/tasks/classify.cc", "model/runtime/replica.h"},
+                    Example{"model/tasks/classify.cc", "prometheus/counter.h"},
+                    Example{"batching/batcher.cc", "model/runtime/replica.h"},
+                    Example{"batching/batcher.cc", "grpcpp/grpcpp.h"},
+                    Example{"batching/batcher.cc", "spatialmamba/v1/vision.pb.h"},
+                    Example{"model/tasks/classify.cc", "batching/task.h"},
+                    Example{"server/app.cc", "clients/cli.h"},
+                    Example{"server/app.cc", "tests/server/fake.h"},
+                    Example{"server/app.cc", "ATen/ATen.h"},
+                    Example{"clients/cli.cc", "model/net/model_spec.h"},
+                    Example{"clients/cli.cc", "server/config.h"},
+                    Example{"model/ops/gemm.cc", "../net/layers.h"}));
+
+class Allowed : public testing::TestWithParam<Example> {};
+
+TEST_P(Allowed, IsNotReported) {
+  EXPECT_THAT(IncludeViolations(GetParam().file, Include(GetParam().path)), IsEmpty());
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    IncludeRules, Allowed,
+    testing::Values(Example{"model/ops/gemm.cc", "hwy/highway.h"},
+                    Example{"model/net/layers.cc", "model/ops/gemm.h"},
+                    Example{"model/runtime/replica.cc", "model/net/classifier.h"},
+                    Example{"model/weights/tensor.cc", "ATen/Functions.h"},
+                    Example{"model/tasks/preprocess.cc", "opencv2/imgproc.hpp"},
+                    Example{"server/pipeline.cc", "model/runtime/replica.h"},
+                    Example{"server/pipeline.cc", "proto/spatialmamba/v1/vision.pb.h"},
+                    Example{"clients/cli.cc", "spatialmamba/v1/vision.grpc.pb.h"},
+                    Example{"tests/model/net/net_test.cc", "torch/torch.h"}));
+
+std::string ReadFile(const std::filesystem::path& file) {
+  std::ifstream stream(file);
+  return {std::istreambuf_iterator<char>(stream), std::istreambuf_iterator<char>()};
+}
+
+TEST(IncludeRules, HoldInTheWholeTree) {
+  const std::filesystem::path root = SPATIALMAMBA_SOURCE_DIR;
+  for (const std::string top : {"model", "batching", "server", "clients", "tests"}) {
+    int files = 0;
+    for (const auto& entry : std::filesystem::recursive_directory_iterator(root / top)) {
+      const std::filesystem::path& path = entry.path();
+      if (path.extension() != ".cc" && path.extension() != ".h" && path.extension() != ".cu") {
+        continue;
+      }
+      ++files;
+      EXPECT_THAT(IncludeViolations(path.lexically_relative(root).generic_string(), ReadFile(path)),
+                  IsEmpty());
+    }
+    EXPECT_GT(files, 0) << "no source was read under " << top;
+  }
+}
+
+}  // namespace
+}  // namespace spatialmamba
