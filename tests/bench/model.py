@@ -1,0 +1,120 @@
+"""The bare model against its peer: the same network, weights, pixels and cores, measured in turn in one run.
+
+    python tests/bench/model.py --bench build/release/bin/model_bench
+
+The peer is tests/oracle/peer.py: PyTorch with a compiled scan. Each repeat times every mode of the peer and then the
+server's model, so that a slow moment of the machine falls on all of them. Prints images per second and ratios of medians,
+and how far the two disagree. Needs the packages of tests/bench/requirements.txt.
+"""
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "oracle"))
+import peer  # noqa: E402
+import synthetic  # noqa: E402
+
+
+class Model:
+    """The server's model in a process of its own, driven by lines of text."""
+
+    def __init__(self, program: Path, weights: Path, variant: str, classes: int, threads: int):
+        self._process = subprocess.Popen([program, weights, variant, str(classes), str(threads)], text=True,
+                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.instruction_set = self._answer().split()[1]
+
+    def _answer(self) -> str:
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"model_bench ended with status {self._process.wait()}")
+        return line
+
+    def _ask(self, line: str) -> str:
+        self._process.stdin.write(line + "\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def load(self, file: Path, batch: int, height: int, width: int) -> None:
+        self._ask(f"input {file} {batch} {height} {width}")
+
+    def run(self) -> float:
+        return float(self._ask("run"))
+
+    def logits(self) -> np.ndarray:
+        return np.array(self._ask("logits").split(), dtype=np.float32)
+
+    def close(self) -> None:
+        self._process.stdin.close()
+        self._process.wait(timeout=60)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--bench", type=Path, required=True, help="the program model_bench")
+    parser.add_argument("--variant", default="tiny")
+    parser.add_argument("--size", default="224", help="N or HEIGHTxWIDTH")
+    parser.add_argument("--batch", type=int, nargs="+", default=[1, 8])
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--modes", nargs="+", default=["fp32", "bf16"], help="of the peer: fp32 bf16 compile-fp32 ...")
+    parser.add_argument("--repeats", type=int, default=9)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    height, _, width = options.size.partition("x")
+    height, width = int(height), int(width or height)
+    peer.install()
+    reference = peer.classifier(options.variant)
+    compiled = torch.compile(reference) if any(mode.startswith("compile") for mode in options.modes) else None
+
+    def run_peer(mode: str, x: torch.Tensor) -> torch.Tensor:
+        network = compiled if mode.startswith("compile") else reference
+        with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=mode.endswith("bf16")):
+            return network(x)
+
+    with tempfile.TemporaryDirectory() as folder:
+        weights = Path(folder) / "weights.safetensors"
+        save_file({key: value.contiguous() for key, value in reference.state_dict().items()}, weights)
+        classes = reference.head.out_features
+        model = Model(options.bench, weights, options.variant, classes, options.threads)
+        for batch in options.batch:
+            values = synthetic.unit(1, "peer.input", batch * 3 * height * width)
+            x = torch.from_numpy(values).float().view(batch, 3, height, width)
+            pixels = Path(folder) / "pixels.bin"
+            pixels.write_bytes(x.permute(0, 2, 3, 1).contiguous().numpy().tobytes())
+            model.load(pixels, batch, height, width)
+            times: dict[str, list[float]] = {mode: [] for mode in [*options.modes, "server"]}
+            for repeat in range(options.repeats + 2):
+                for mode in times:
+                    time.sleep(0.05)  # the other's threads stop spinning
+                    if mode == "server":
+                        seconds = model.run()
+                    else:
+                        start = time.perf_counter()
+                        run_peer(mode, x)
+                        seconds = time.perf_counter() - start
+                    if repeat >= 2:  # the first two are warm-up
+                        times[mode].append(seconds)
+            expected = run_peer("fp32", x).numpy().ravel()
+            error = np.abs(model.logits() - expected).max() / np.abs(expected).max()
+            print(f"classification {options.variant} {height}x{width} batch {batch}, {options.threads} threads, "
+                  f"server fp32 on {model.instruction_set}; logits within {error:.1e} of the peer's", flush=True)
+            ours = statistics.median(times["server"])
+            for mode, seconds in times.items():
+                median = statistics.median(seconds)
+                name = "server fp32" if mode == "server" else f"peer {mode}"
+                print(f"  {name:18} best {batch / min(seconds):7.2f}  median {batch / median:7.2f} img/s"
+                      f"  server is {median / ours:.2f}x", flush=True)
+        model.close()
+
+
+if __name__ == "__main__":
+    main()
