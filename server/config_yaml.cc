@@ -43,7 +43,9 @@ class TreeBuilder final : public YAML::EventHandler {
 
   void OnDocumentStart(const YAML::Mark& mark) override {
     if (seen_document_) {
-      Throw(mark, "a second document starts here; keep one document and remove the line \"---\"");
+      Throw(mark,
+            "a second document starts here; keep one, without lines \"---\" in between, and keys "
+            "at the margin");
     }
     seen_document_ = true;
   }
