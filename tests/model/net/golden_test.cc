@@ -1,0 +1,181 @@
+#include <algorithm>
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "model/net/classifier.h"
+#include "model/net/tensor_list.h"
+#include "model/ops/instruction_set.h"
+#include "model/ops/layer_norm.h"
+#include "model/runtime/pool_context.h"
+#include "model/tasks/preprocess.h"
+#include "tests/oracle/golden.h"
+#include "tests/oracle/synthetic.h"
+
+// Tensor by tensor against what the oracle computed; the tolerances are those of
+// tests/oracle/README.md.
+namespace spatialmamba {
+namespace {
+
+constexpr double kStageTolerance = 2e-3;
+constexpr double kMapTolerance = 2e-4;
+constexpr double kLogitTolerance = 5e-5;
+
+BoundTensors Synthetic(const std::vector<ExpectedTensor>& list, int64_t seed) {
+  BoundTensors tensors;
+  for (const ExpectedTensor& tensor : list) {
+    if (!tensor.optional) tensors[tensor.key] = oracle::Tensor(seed, tensor.key, tensor.shape);
+  }
+  return tensors;
+}
+
+// The case's pictures as one batch of network inputs.
+struct Batch {
+  std::vector<float> pixels;
+  std::vector<Span> spans;
+
+  ConstView view() const { return {pixels.data(), TotalTokens(spans), 3, 3}; }
+};
+
+Batch Pictures(const nlohmann::json& facts) {
+  Batch batch;
+  PreprocessOptions options{.input = ClassifyInput{}};
+  if (!facts.value("resize", false)) options.input = ClassifyInput{.crop = 0};
+  for (int64_t i = 0; i < facts.value("batch", int64_t{1}); ++i) {
+    const auto height = facts["height"].get<int64_t>();
+    const auto width = facts["width"].get<int64_t>();
+    const Image image{height, width,
+                      oracle::Image(facts["image_seed"].get<int64_t>() + i, height, width)};
+    const NetworkInput input = Preprocess(image, options);
+    batch.spans.push_back({TotalTokens(batch.spans), input.height, input.width});
+    batch.pixels.insert(batch.pixels.end(), input.pixels.begin(), input.pixels.end());
+  }
+  return batch;
+}
+
+std::vector<float> Values(ConstView map) {
+  std::vector<float> values;
+  for (int64_t r = 0; r < map.rows; ++r)
+    values.insert(values.end(), map.row(r), map.row(r) + map.channels);
+  return values;
+}
+
+struct Param {
+  std::string name;
+  InstructionSet set;
+};
+
+std::string ParamName(const testing::TestParamInfo<Param>& info) {
+  std::string name = info.param.name + "_" + std::string(Name(info.param.set));
+  std::erase(name, '-');
+  return name;
+}
+
+// The large variants on the best instruction set only: the plain one would take a minute for each.
+std::vector<Param> Cases(const std::vector<std::string>& everywhere,
+                         const std::vector<std::string>& on_the_best) {
+  std::vector<Param> cases;
+  for (const std::string& name : everywhere) {
+    for (const InstructionSet set : AvailableInstructionSets()) cases.push_back({name, set});
+  }
+  for (const std::string& name : on_the_best)
+    cases.push_back({name, AvailableInstructionSets().front()});
+  return cases;
+}
+
+class GoldenCase : public testing::TestWithParam<Param> {
+ protected:
+  void SetUp() override { ForceInstructionSet(GetParam().set); }
+  void TearDown() override { ForceInstructionSet(std::nullopt); }
+};
+
+class ClassifierGolden : public GoldenCase {};
+INSTANTIATE_TEST_SUITE_P(
+    , ClassifierGolden,
+    testing::ValuesIn(Cases({"classification_micro_1x1", "classification_micro_64x32",
+                             "classification_micro_97x131", "classification_micro_224x224"},
+                            {"classification_tiny", "classification_small",
+                             "classification_base"})),
+    ParamName);
+
+TEST_P(ClassifierGolden, StagesAndLogits) {
+  const oracle::Golden golden = oracle::ReadGolden(GetParam().name);
+  const nlohmann::json& facts = golden.facts["case"];
+  const Variant variant = *FindVariant(facts["variant"].get<std::string>());
+  const auto classes = facts["classes"].get<int64_t>();
+  const Classifier classifier(
+      variant, classes,
+      Synthetic(ClassifierTensors(variant, classes), facts["seed"].get<int64_t>()));
+  const Batch batch = Pictures(facts);
+  const auto images = static_cast<int64_t>(batch.spans.size());
+  std::vector<float> logits(static_cast<size_t>(images * classes));
+  ThreadPool pool(2);
+  PoolContext context(pool);
+  Arena arena;
+  classifier.Forward(
+      context, arena, batch.view(), batch.spans, {logits.data(), images, classes, classes},
+      [&](size_t stage, ConstView map, std::span<const Span>) {
+        EXPECT_LE(oracle::LargestError(golden, "stage" + std::to_string(stage), Values(map)),
+                  kStageTolerance);
+      });
+  const std::vector<float>& expected = golden.tensors.at("logits").values;
+  double scale = 0;
+  for (const float logit : expected) scale = std::max(scale, std::abs(double{logit}));
+  EXPECT_LE(oracle::LargestError(golden, "logits", logits), kLogitTolerance * scale);
+  for (int64_t i = 0; i < images; ++i) {
+    const auto first = logits.begin() + i * classes;
+    EXPECT_EQ(std::max_element(first, first + classes) - first,
+              golden.facts["expected"]["top5"][static_cast<size_t>(i)][0].get<int64_t>());
+  }
+}
+
+class BackboneGolden : public GoldenCase {};
+INSTANTIATE_TEST_SUITE_P(, BackboneGolden,
+                         testing::ValuesIn(Cases({"backbone_micro_97x131", "backbone_micro_33x40",
+                                                  "backbone_micro_224x224"},
+                                                 {"backbone_tiny_160x224"})),
+                         ParamName);
+
+// [tokens, channels] of equal images -> [images, channels, height, width], as the oracle stores
+// maps.
+std::vector<float> ChannelsFirst(ConstView map, std::span<const Span> spans) {
+  std::vector<float> values;
+  for (const Span& span : spans) {
+    for (int64_t c = 0; c < map.channels; ++c) {
+      for (int64_t t = 0; t < span.tokens(); ++t) values.push_back(map.row(span.offset + t)[c]);
+    }
+  }
+  return values;
+}
+
+TEST_P(BackboneGolden, NormalisedMaps) {
+  const oracle::Golden golden = oracle::ReadGolden(GetParam().name);
+  const nlohmann::json& facts = golden.facts["case"];
+  const Variant variant = *FindVariant(facts["variant"].get<std::string>());
+  const BoundTensors tensors =
+      Synthetic(BackboneTensors(variant, "", true), facts["seed"].get<int64_t>());
+  const Backbone backbone(variant, tensors, "");
+  const Batch batch = Pictures(facts);
+  ThreadPool pool(2);
+  PoolContext context(pool);
+  Arena arena;
+  arena.Reset(backbone.WorkspaceFloats(batch.spans));
+  int stages = 0;
+  backbone.Forward(context, arena, batch.view(), batch.spans,
+                   [&](size_t stage, ConstView map, std::span<const Span> spans) {
+                     const NormLayer norm = MakeNorm(tensors, "outnorm" + std::to_string(stage));
+                     std::vector<float> normed(static_cast<size_t>(map.rows * map.channels));
+                     const View out{normed.data(), map.rows, map.channels, map.channels};
+                     LayerNorm(context, map, norm.view(), out);
+                     EXPECT_LE(oracle::LargestError(golden, "map" + std::to_string(stage),
+                                                    ChannelsFirst(out, spans)),
+                               kMapTolerance);
+                     ++stages;
+                   });
+  EXPECT_EQ(stages, 4);
+}
+
+}  // namespace
+}  // namespace spatialmamba

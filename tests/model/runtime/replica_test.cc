@@ -1,0 +1,115 @@
+#include "model/runtime/replica.h"
+
+#include <cstring>
+#include <memory>
+#include <stdexcept>
+
+#include <gtest/gtest.h>
+
+#include "model/net/tensor_list.h"
+#include "model/runtime/thread_pool.h"
+#include "model/weights/checkpoint.h"
+#include "tests/oracle/synthetic.h"
+
+namespace spatialmamba {
+namespace {
+
+constexpr Variant kNano{8, {1, 1, 1, 1}};
+constexpr int64_t kClasses = 10;
+const ModelSpec kSpec{VisionTask::kClassify, kNano, kClasses};
+
+Tensor FloatTensor(const std::vector<float>& values, const std::vector<int64_t>& shape) {
+  Tensor tensor{.dtype = DType::kFloat32, .shape = shape};
+  tensor.strides.resize(shape.size());
+  int64_t stride = 1;
+  for (size_t i = shape.size(); i-- > 0; stride *= shape[i]) tensor.strides[i] = stride;
+  auto storage = std::make_shared<std::vector<std::byte>>(values.size() * sizeof(float));
+  std::memcpy(storage->data(), values.data(), storage->size());
+  tensor.storage = std::move(storage);
+  return tensor;
+}
+
+Checkpoint Synthetic() {
+  Checkpoint checkpoint;
+  for (const ExpectedTensor& tensor : ClassifierTensors(kNano, kClasses)) {
+    if (tensor.optional) continue;
+    checkpoint.tensors[tensor.key] =
+        FloatTensor(oracle::Tensor(3, tensor.key, tensor.shape), tensor.shape);
+  }
+  return checkpoint;
+}
+
+// Pictures of many sizes, smaller than the fusion's reach and larger, odd and even.
+struct Pictures {
+  Pictures() {
+    const std::pair<int64_t, int64_t> sizes[] = {{64, 48}, {1, 1},   {33, 97}, {64, 48},
+                                                 {5, 160}, {96, 31}, {224, 7}};
+    for (const auto& [height, width] : sizes) {
+      std::vector<float> values;
+      for (const double v :
+           oracle::Unit(static_cast<int64_t>(pixels.size()), "input.x", height * width * 3)) {
+        values.push_back(static_cast<float>(v));
+      }
+      pixels.push_back(std::move(values));
+      views.push_back({pixels.back().data(), height, width});
+    }
+  }
+  std::vector<std::vector<float>> pixels;
+  std::vector<ImageView> views;
+};
+
+TEST(Replica, EachImageOfARaggedBatchHasTheBitsItGetsAloneOnAnyNumberOfThreads) {
+  const Checkpoint checkpoint = Synthetic();
+  const Pictures pictures;
+  ThreadPool one(1);
+  Replica reference(kSpec, checkpoint, one);
+  std::vector<std::vector<float>> alone;
+  for (const ImageView& view : pictures.views) alone.push_back(reference.Run({&view, 1})[0].logits);
+  for (const int threads : {1, 2, 3, 4, 16}) {  // 16: all images in one ragged batch
+    ThreadPool pool(threads);
+    Replica replica(kSpec, checkpoint, pool);
+    for (int round = 0; round < 3; ++round) {
+      const std::vector<Prediction> together = replica.Run(pictures.views);
+      ASSERT_EQ(together.size(), alone.size());
+      for (size_t i = 0; i < alone.size(); ++i) {
+        EXPECT_EQ(std::memcmp(together[i].logits.data(), alone[i].data(),
+                              alone[i].size() * sizeof(float)),
+                  0)
+            << "image " << i << ", " << threads << " threads";
+      }
+    }
+    for (size_t i = 0; i < alone.size(); ++i) {
+      EXPECT_EQ(replica.Run({&pictures.views[i], 1})[0].logits, alone[i])
+          << i << ", " << threads << " threads";
+    }
+  }
+}
+
+TEST(Replica, RefusesWeightsThatDoNotFitTheVariant) {
+  ThreadPool pool(1);
+  EXPECT_THROW(Replica({VisionTask::kClassify, *FindVariant("micro"), kClasses}, Synthetic(), pool),
+               CheckpointError);
+  EXPECT_THROW(Replica({VisionTask::kClassify, kNano, 11}, Synthetic(), pool), CheckpointError);
+  EXPECT_THROW(Replica({VisionTask::kClassify, {7, {1, 1, 1, 1}}, kClasses}, Synthetic(), pool),
+               CheckpointError);
+}
+
+TEST(Replica, RefusesAnImageWithoutPixels) {
+  ThreadPool pool(1);
+  Replica replica(kSpec, Synthetic(), pool);
+  const ImageView nothing{nullptr, 4, 4};
+  EXPECT_THROW(replica.Run({&nothing, 1}), std::invalid_argument);
+  EXPECT_TRUE(replica.Run({}).empty());
+}
+
+TEST(Replica, WorkspaceGrowsWithTheImage) {
+  ThreadPool pool(1);
+  const Replica replica(kSpec, Synthetic(), pool);
+  EXPECT_GT(replica.WorkspaceBytes(1, 1), 0);
+  const int64_t one = replica.WorkspaceBytes(256, 256);
+  EXPECT_NEAR(static_cast<double>(replica.WorkspaceBytes(1024, 1024)),
+              16.0 * static_cast<double>(one), 0.01 * static_cast<double>(one) * 16);
+}
+
+}  // namespace
+}  // namespace spatialmamba
