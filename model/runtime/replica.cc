@@ -13,6 +13,11 @@
 namespace spatialmamba {
 namespace {
 
+// Images up to this size run one a thread; larger ones one after the other, each on all threads, so
+// that the workspace of a process is that of its largest image and not as many times that as it has
+// threads.
+constexpr int64_t kAlonePixels = 512 * 512;
+
 Classifier MakeClassifier(const ModelSpec& spec, const Checkpoint& checkpoint) {
   if (spec.task != VisionTask::kClassify) {
     throw CheckpointError("this version serves classification models only: set `task: classify`");
@@ -44,30 +49,32 @@ struct Replica::State {
                     {prediction.logits.data(), 1, spec.classes, spec.classes});
   }
 
-  // Several images, or one, in one ragged batch that all threads share.
-  void RunTogether(std::span<const ImageView> images, std::span<Prediction> predictions) {
+  // The images of these indices in one ragged batch that all threads share.
+  void RunTogether(std::span<const ImageView> images, std::span<const size_t> indices,
+                   std::span<Prediction> predictions) {
     std::vector<Span> spans;
     int64_t tokens = 0;
-    for (const ImageView& image : images) {
-      spans.push_back({tokens, image.height, image.width});
-      tokens += image.height * image.width;
+    for (const size_t i : indices) {
+      spans.push_back({tokens, images[i].height, images[i].width});
+      tokens += spans.back().tokens();
     }
-    const auto count = static_cast<int64_t>(images.size());
+    const auto count = static_cast<int64_t>(indices.size());
     std::vector<float> logits(static_cast<size_t>(count * spec.classes));
     std::vector<float> joined;
-    ConstView pixels{images[0].pixels, tokens, 3, 3};
+    ConstView pixels{images[indices[0]].pixels, tokens, 3, 3};
     if (count > 1) {
       joined.reserve(static_cast<size_t>(3 * tokens));
-      for (const ImageView& image : images) {
-        joined.insert(joined.end(), image.pixels, image.pixels + 3 * image.height * image.width);
+      for (const size_t i : indices) {
+        joined.insert(joined.end(), images[i].pixels,
+                      images[i].pixels + 3 * images[i].height * images[i].width);
       }
       pixels.data = joined.data();
     }
     network.Forward(together, arenas[0], pixels, spans,
                     {logits.data(), count, spec.classes, spec.classes});
-    for (int64_t i = 0; i < count; ++i) {
-      const auto first = logits.begin() + i * spec.classes;
-      predictions[static_cast<size_t>(i)].logits.assign(first, first + spec.classes);
+    for (size_t i = 0; i < indices.size(); ++i) {
+      const auto first = logits.begin() + static_cast<int64_t>(i) * spec.classes;
+      predictions[indices[i]].logits.assign(first, first + spec.classes);
     }
   }
 
@@ -90,18 +97,24 @@ std::vector<Prediction> Replica::Run(std::span<const ImageView> images) {
     }
   }
   std::vector<Prediction> predictions(images.size());
-  // As many images as threads and more: one image a thread, without a barrier between the ops. What
-  // is left over is shared by all threads.
-  const auto threads = static_cast<size_t>(state_->pool.threads());
-  const size_t alone = images.size() / threads * threads;
-  if (alone > 0) {
-    state_->pool.ParallelFor(static_cast<int64_t>(alone), [&](int64_t item, int worker) {
-      const auto i = static_cast<size_t>(item);
-      state_->RunAlone(images[i], worker, predictions[i]);
-    });
+  std::vector<size_t> small;
+  for (size_t i = 0; i < images.size(); ++i) {
+    if (images[i].height * images[i].width <= kAlonePixels) {
+      small.push_back(i);
+    } else {
+      state_->RunTogether(images, {&i, 1}, predictions);
+    }
   }
-  if (alone < images.size()) {
-    state_->RunTogether(images.subspan(alone), std::span(predictions).subspan(alone));
+  // As many images as threads and more: one image a thread, without a barrier between the ops. What
+  // is left over is shared by all threads in one ragged batch.
+  const auto threads = static_cast<size_t>(state_->pool.threads());
+  const size_t alone = small.size() / threads * threads;
+  state_->pool.ParallelFor(static_cast<int64_t>(alone), [&](int64_t item, int worker) {
+    const size_t i = small[static_cast<size_t>(item)];
+    state_->RunAlone(images[i], worker, predictions[i]);
+  });
+  if (alone < small.size()) {
+    state_->RunTogether(images, std::span(small).subspan(alone), predictions);
   }
   return predictions;
 }
