@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "prometheus/text_serializer.h"
+#include "server/metric_families.h"
 #include "server/process_metrics.h"
 
 namespace spatialmamba {
@@ -57,75 +58,6 @@ const Buckets& BatchSizeBuckets() {
   static const Buckets kBuckets = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512};
   return kBuckets;
 }
-
-// Registers families; every name gets the product's prefix.
-struct Registrar {
-  prometheus::Registry& registry;
-
-  Family<Counter>& Counters(const std::string& name, const std::string& help) const {
-    return prometheus::BuildCounter().Name("spatialmamba_" + name).Help(help).Register(registry);
-  }
-  Family<Gauge>& Gauges(const std::string& name, const std::string& help) const {
-    return prometheus::BuildGauge().Name("spatialmamba_" + name).Help(help).Register(registry);
-  }
-  Family<Histogram>& Histograms(const std::string& name, const std::string& help) const {
-    return prometheus::BuildHistogram().Name("spatialmamba_" + name).Help(help).Register(registry);
-  }
-};
-
-// All families with labels; the only place that states names and meaning.
-struct Families {
-  Registrar add;
-  Family<Counter>& requests =
-      add.Counters("requests_total", "Finished requests, by gRPC status code.");
-  Family<Histogram>& request_duration =
-      add.Histograms("request_duration_seconds", "From the arrival of a request to its reply.");
-  Family<Counter>& request_errors =
-      add.Counters("request_errors_total", "Failed requests, by machine-readable reason.");
-  Family<Gauge>& requests_in_flight =
-      add.Gauges("requests_in_flight", "Requests admitted and unfinished.");
-  Family<Gauge>& images_in_flight =
-      add.Gauges("images_in_flight", "Images admitted and unfinished.");
-  Family<Counter>& offered =
-      add.Counters("offered_device_seconds_total",
-                   "Predicted device time of everything that arrived, admitted or refused. Its "
-                   "rate over the number of devices is the "
-                   "offered load: scale by it.");
-  Family<Counter>& saved =
-      add.Counters("saved_device_seconds_total",
-                   "Predicted device time of admitted images that were never run.");
-  Family<Counter>& dropped =
-      add.Counters("dropped_total", "Images that arrived and were never run.");
-  Family<Gauge>& queue_depth = add.Gauges("queue_depth", "Images that wait for a device.");
-  Family<Gauge>& queue_capacity =
-      add.Gauges("queue_capacity", "Images that may wait for a device.");
-  Family<Gauge>& queue_oldest_age =
-      add.Gauges("queue_oldest_age_seconds", "How long the oldest image has waited.");
-  Family<Gauge>& predicted_drain =
-      add.Gauges("predicted_drain_seconds", "Predicted device time of everything that waits.");
-  Family<Histogram>& queue_wait = add.Histograms(
-      "queue_wait_seconds", "From the arrival of an image's request to the start of its batch.");
-  Family<Histogram>& stage_duration =
-      add.Histograms("stage_duration_seconds",
-                     "Time of one stage: decode, preprocess and postprocess of an image, "
-                     "inference of a batch.");
-  Family<Histogram>& batch_size = add.Histograms("batch_size", "Images of a batch.");
-  Family<Counter>& batches = add.Counters("batches_total", "Batches run.");
-  Family<Counter>& images = add.Counters("images_total", "Images run.");
-  Family<Counter>& batch_close = add.Counters("batch_close_total", "Batches, by what closed them.");
-  Family<Counter>& busy =
-      add.Counters("executor_busy_seconds_total",
-                   "Time that a device spent on batches; its rate is the duty cycle.");
-  Family<Gauge>& model_info = add.Gauges("model_info", "What is configured; always 1.");
-  Family<Gauge>& model_loaded = add.Gauges("model_loaded", "1 once the model answers requests.");
-  Family<Gauge>& load_duration =
-      add.Gauges("model_load_duration_seconds", "How long reading the weights took.");
-  Family<Gauge>& warmup_duration =
-      add.Gauges("warmup_duration_seconds", "How long the first forward passes took.");
-  Family<Gauge>& build_info = add.Gauges("build_info", "The program; always 1.");
-  Family<Gauge>& health_state =
-      add.Gauges("health_state", "1 for the state that the server is in, else 0.");
-};
 
 std::vector<std::string> ModelLabels(const std::vector<MetricsOptions::Model>& models) {
   std::vector<std::string> labels;

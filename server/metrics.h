@@ -67,8 +67,8 @@ struct QueueSample {
 };
 
 // Every metric of the server. All are registered by the constructor; afterwards they are only
-// counted. Thread-safe. Names, units and meaning stand in metrics.cc. A model's label is its name;
-// name:version if the name is not unique.
+// counted. Thread-safe. Names, units and meaning stand in metric_families.h. A model's label is its
+// name; name:version if the name is not unique.
 class Metrics {
  public:
   static constexpr int kNoModel =
