@@ -33,8 +33,10 @@ build: setup configure ## Build the server and its tools into build/release/bin
 serve: build ## Run the server in the foreground (CONFIG=deploy/config.yaml)
 	exec build/release/bin/spatial-mamba-server --config $(CONFIG) $(ARGS)
 
-bench: build ## Measure speed against the PyTorch reference
-	tests/bench/run.sh $(ARGS)
+bench: setup configure ## Measure the model against its PyTorch peer (ARGS=... for the measurement; installs 5 GB once)
+	deploy/setup/python-environment.sh bench tests/bench/requirements.txt
+	$(NINJA) model_bench
+	$(SPATIALMAMBA_DEPS)/bench/bin/python tests/bench/model.py --bench build/release/bin/model_bench $(ARGS)
 
 lint: ## Check formatting, Python, shell, protocol definitions
 	deploy/setup/install.sh lint
