@@ -153,6 +153,7 @@ absl::Status ApplyMetadata(const std::map<std::string, std::string>& metadata,
   DescriptionFields(reader, described);
   FillEmptyFields(described, model);
   ValidateDescription(model, reader);
+  ValidateEffectiveInput(model, reader);
   return context.status;
 }
 

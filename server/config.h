@@ -212,9 +212,9 @@ std::string FormatConfig(const Config& config);
 absl::Status CheckSupported(const Config& config);
 
 // Fills what `model` leaves empty from the metadata of a safetensors file of ours: keys task,
-// variant, classes, preprocess and head, whose values are written as in the configuration (JSON is
-// YAML). Other keys are ignored. The configuration wins. Then checks that the keys fit the task.
-// `file` is for messages.
+// variant, classes, preprocess and head, whose values are written as in the configuration, as JSON.
+// Other keys are ignored. The configuration wins. Then checks that the keys fit the task and each
+// other, which depends on both: call it for files without metadata too. `file` is for messages.
 absl::Status ApplyMetadata(const std::map<std::string, std::string>& metadata,
                            std::string_view file, ModelConfig& model);
 

@@ -28,12 +28,19 @@ size_t EditDistance(std::string_view a, std::string_view b) {
   return row[b.size()];
 }
 
+// How far a known key is from what was written; a key that was cut short or continued is near.
+size_t Distance(std::string_view written, std::string_view known) {
+  constexpr size_t kShortest = 3;
+  const bool prefix =
+      written.size() >= kShortest && (known.starts_with(written) || written.starts_with(known));
+  return prefix ? 1 : EditDistance(written, known);
+}
+
 std::string Suggest(std::string_view key, const std::vector<std::string_view>& known) {
   const auto nearest = std::min_element(known.begin(), known.end(), [&](auto a, auto b) {
-    return EditDistance(key, a) < EditDistance(key, b);
+    return Distance(key, a) < Distance(key, b);
   });
-  if (nearest != known.end() &&
-      EditDistance(key, *nearest) <= std::max<size_t>(2, key.size() / 3)) {
+  if (nearest != known.end() && Distance(key, *nearest) <= std::max<size_t>(2, key.size() / 3)) {
     return absl::StrCat("did you mean ", View(*nearest), "?");
   }
   const auto append = [](std::string* out, std::string_view name) { out->append(name); };

@@ -6,6 +6,7 @@
 #include <string_view>
 
 #include "absl/strings/str_cat.h"
+#include "model/tasks/preprocess.h"
 #include "server/config_reader.h"
 
 namespace spatialmamba {
@@ -24,6 +25,11 @@ std::string_view TaskName(VisionTask task) {
     if (value == task) return name;
   }
   return "";
+}
+
+void FailCrop(int64_t crop, int64_t resize_short, ConfigReader& reader) {
+  reader.Fail("preprocess", absl::StrCat("crop, ", crop, ", is larger than resize_short, ",
+                                         resize_short, "; lower crop or raise resize_short"));
 }
 
 struct TaskKey {
@@ -94,7 +100,7 @@ void ValidateModel(const ModelConfig& model, const std::vector<ModelConfig>& mod
 void ValidateDescription(const ModelConfig& model, ConfigReader& reader) {
   const PreprocessConfig& input = model.preprocess;
   if (input.crop && input.resize_short && *input.crop > *input.resize_short) {
-    reader.Fail("preprocess", "crop is larger than resize_short; lower it or raise resize_short");
+    FailCrop(*input.crop, *input.resize_short, reader);
   }
   if (!model.task) return;
   const bool classify = *model.task == VisionTask::kClassify;
@@ -120,6 +126,13 @@ void ValidateDescription(const ModelConfig& model, ConfigReader& reader) {
     reader.Fail(key.group, absl::StrCat(std::string(key.key), " does not apply to the task ",
                                         std::string(TaskName(*model.task)), "; remove it"));
   }
+}
+
+void ValidateEffectiveInput(const ModelConfig& model, ConfigReader& reader) {
+  if (model.task != VisionTask::kClassify) return;
+  const int64_t crop = model.preprocess.crop.value_or(ClassifyInput().crop);
+  const int64_t resize_short = model.preprocess.resize_short.value_or(ClassifyInput().resize_short);
+  if (crop > resize_short) FailCrop(crop, resize_short, reader);
 }
 
 }  // namespace spatialmamba

@@ -16,5 +16,7 @@ void ValidateModel(const ModelConfig& model, const std::vector<ModelConfig>& mod
                    ConfigReader& reader);
 // That preprocess and head hold only keys of the task, if the task is known.
 void ValidateDescription(const ModelConfig& model, ConfigReader& reader);
+// That crop fits into resize_short once the metadata is known and the defaults fill the rest.
+void ValidateEffectiveInput(const ModelConfig& model, ConfigReader& reader);
 
 }  // namespace spatialmamba

@@ -113,6 +113,21 @@ TEST(Metadata, ProblemsNameFileAndKey) {
   EXPECT_THAT(apply({{"head", std::string(100'000, '[')}}), HasSubstr("JSON"));
 }
 
+TEST(Metadata, CropMustFitIntoTheResizeThatTakesEffect) {
+  const auto apply = [](const std::string& preprocess,
+                        const std::map<std::string, std::string>& metadata) {
+    const Config config =
+        Parse("models: [{name: m, weights: w, task: classify, preprocess: " + preprocess + "}]");
+    ModelConfig model = config.models.at(0);
+    return ApplyMetadata(metadata, "w", model).ToString();
+  };
+  EXPECT_EQ(apply("{crop: 300}", {{"preprocess", R"({"resize_short": 320})"}}), "OK");
+  EXPECT_THAT(apply("{crop: 300}", {}), HasSubstr("crop, 300, is larger than resize_short, 256"));
+  EXPECT_THAT(apply("{resize_short: 128}", {}),
+              HasSubstr("crop, 224, is larger than resize_short, 128"));
+  EXPECT_EQ(apply("{crop: 0}", {}), "OK");
+}
+
 TEST(CheckSupported, NamesWhatThisVersionLacks) {
   const auto check = [](const std::string& text) {
     return CheckSupported(Parse(text + "models: [{name: m, weights: w.pth}]\n")).ToString();
