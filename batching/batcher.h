@@ -15,18 +15,20 @@ namespace spatialmamba {
 
 // Bounds of one model's queue and batches.
 struct QueueOptions {
-  int64_t max_batch_size = 32;    // images
-  int64_t max_batch_pixels = 0;   // of network input; 0: no bound. One larger image still runs, alone
-  int64_t max_queue = 1024;       // images admitted and not yet dispatched
+  int64_t max_batch_size = 32;  // images
+  int64_t max_batch_pixels =
+      0;                     // of network input; 0: no bound. One larger image still runs, alone
+  int64_t max_queue = 1024;  // images admitted and not yet dispatched
 };
 
 struct BatcherOptions {
-  std::vector<QueueOptions> models;      // by model index
-  int64_t queue_bytes = 512LL << 20;     // of all admitted and undispatched tasks of all models
-  int devices = 1;                       // each has a worker thread and serves every model
+  std::vector<QueueOptions> models;   // by model index
+  int64_t queue_bytes = 512LL << 20;  // of all admitted and undispatched tasks of all models
+  int devices = 1;                    // each has a worker thread and serves every model
 };
 
-// Why a request was not admitted. `retry_after` is the predicted time until there is room; zero: retrying is pointless.
+// Why a request was not admitted. `retry_after` is the predicted time until there is room; zero:
+// retrying is pointless.
 struct Refusal {
   RefusalReason reason = RefusalReason::kQueueFull;
   Duration retry_after = Duration::zero();
@@ -43,21 +45,22 @@ struct AdmissionRequest {
 };
 
 struct QueueState {
-  int64_t depth = 0;     // images admitted and not yet dispatched
+  int64_t depth = 0;  // images admitted and not yet dispatched
   int64_t capacity = 0;
   Duration oldest_age = Duration::zero();
   Duration predicted_drain = Duration::zero();  // device time of what waits
 };
 
-// The only thread-safe part of batching: a monitor around the pure policy (BatchQueue, DeviceScheduler) and one worker
-// thread a device. No method blocks but Drain and the destructor.
+// The only thread-safe part of batching: a monitor around the pure policy (BatchQueue,
+// DeviceScheduler) and one worker thread a device. No method blocks but Drain and the destructor.
 class Batcher {
  public:
-  // Runs a batch on a device. Called on that device's worker thread; finishes every task of the batch, does not throw.
+  // Runs a batch on a device. Called on that device's worker thread; finishes every task of the
+  // batch, does not throw.
   using RunBatch = std::function<void(int device, Batch batch)>;
 
-  // Places for the images of one request, taken whole or not at all. Places that were not used by Submit are given back
-  // on destruction. Must not outlive the batcher.
+  // Places for the images of one request, taken whole or not at all. Places that were not used by
+  // Submit are given back on destruction. Must not outlive the batcher.
   class Admission {
    public:
     Admission() = default;
@@ -85,19 +88,22 @@ class Batcher {
   // Takes places for a whole request or says why not.
   std::variant<Admission, Refusal> Admit(const AdmissionRequest& request);
 
-  // Queues a task on one of the admission's places; it will run or be dropped. Needs admission.places() > 0.
+  // Queues a task on one of the admission's places; it will run or be dropped. Needs
+  // admission.places() > 0.
   void Submit(Admission& admission, std::unique_ptr<Task> task);
 
   // Lets the policy look again now: some task's Cancelled() has become true.
   void Wake();
 
-  // The device time of a forward as measured before serving: replaces what the cost model assumes of that model.
+  // The device time of a forward as measured before serving: replaces what the cost model assumes
+  // of that model.
   void SetProfile(int model, Duration fixed, double seconds_per_pixel);
 
   // From now on Admit refuses with kDraining. Admitted work goes on.
   void BeginDrain();
-  // Waits until every admitted place was used or given back and every task has run or was dropped, or until `deadline`;
-  // what still waits then is dropped (kDraining). True if nothing had to be dropped for it.
+  // Waits until every admitted place was used or given back and every task has run or was dropped,
+  // or until `deadline`; what still waits then is dropped (kDraining). True if nothing had to be
+  // dropped for it.
   bool Drain(TimePoint deadline);
 
   QueueState State(int model) const;

@@ -14,11 +14,13 @@ enum class RefusalReason {
   kDraining,
 };
 
-// Hears everything that the batcher decides. Called outside the batcher's lock, from any thread, must not block.
+// Hears everything that the batcher decides. Called outside the batcher's lock, from any thread,
+// must not block.
 class BatchObserver {
  public:
   virtual ~BatchObserver() = default;
-  // A request came: `images` of it cost `predicted` device time, whether admitted or refused afterwards.
+  // A request came: `images` of it cost `predicted` device time, whether admitted or refused
+  // afterwards.
   virtual void OnOffered(int model, int64_t images, Duration predicted) = 0;
   virtual void OnRefused(int model, int64_t images, RefusalReason reason) = 0;
   // A task that was admitted never ran, which saved `predicted` device time.

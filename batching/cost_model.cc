@@ -1,0 +1,46 @@
+#include "batching/cost_model.h"
+
+#include <algorithm>
+
+namespace spatialmamba {
+namespace {
+
+// Weight of one batch in the running estimate, and how far one batch can pull it: a stalled machine
+// is no slower model.
+constexpr double kWeight = 0.1;
+constexpr double kLargestRatio = 4;
+
+Duration Seconds(double seconds) {
+  return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
+}
+
+}  // namespace
+
+void CostModel::SetProfile(Duration fixed, double seconds_per_pixel) {
+  profiled_ = true;
+  fixed_ = std::max(0.0, std::chrono::duration<double>(fixed).count());
+  per_pixel_ = std::max(0.0, seconds_per_pixel);
+  slowdown_ = 1;
+}
+
+void CostModel::Observe(int64_t pixels, Duration taken) {
+  const double expected = fixed_ + per_pixel_ * static_cast<double>(pixels);
+  if (!profiled_ || expected <= 0) return;
+  const double ratio =
+      std::clamp(std::chrono::duration<double>(taken).count() / expected, 1.0, kLargestRatio);
+  slowdown_ += kWeight * (ratio - slowdown_);
+}
+
+Duration CostModel::Predict(int64_t pixels) const {
+  return Seconds(slowdown_ * (fixed_ + per_pixel_ * static_cast<double>(pixels)));
+}
+
+Duration CostModel::PredictAtBest(int64_t pixels) const {
+  return Seconds(fixed_ + per_pixel_ * static_cast<double>(pixels));
+}
+
+Duration CostModel::PredictShare(int64_t pixels) const {
+  return Seconds(slowdown_ * per_pixel_ * static_cast<double>(pixels));
+}
+
+}  // namespace spatialmamba
