@@ -4,20 +4,26 @@ The bundled clothing weights came from
 
     python deploy/training/train_classifier.py --data clothing --out clothing.safetensors
 
-FOLDER (`--data`) holds `train`, `validation` and `test`, each with one folder a class. Only `train` is learned from; the
-validation accuracy picks the epoch and the size of the final crop; `test` is not opened (evaluate_classifier.py does that,
-on the finished file). After each epoch everything needed to go on is written to `--checkpoint`; the same command resumes.
+FOLDER (`--data`) holds `train`, `validation` and `test`, each with one folder a class. Only `train`
+is learned from; the validation accuracy picks the epoch and the size of the final crop; `test` is
+not opened (evaluate_classifier.py does that, on the finished file). After each epoch everything
+needed to go on is written to `--checkpoint`; the same command resumes.
 
-The network is the readable reference under tests/oracle, so a weight means the same here as when it is served. Three of its
-operators are replaced while training, with equal results (`--self-test` compares values and gradients):
+The network is the readable reference under tests/oracle, so a weight means the same here as when it
+is served. Three of its operators are replaced while training, with equal results (`--self-test`
+compares values and gradients):
 
-- the scan: autograd would record a thousand steps and keep as many tensors; here the whole recurrence is one operator with
-  a hand-written gradient, in time-major memory, so that a step is one fused multiply-add over the batch;
-- dilated depthwise convolutions, whose gradients are slow on CPUs, run as dense ones on the d*d sub-lattices of the map;
-- depthwise convolutions stay in float32 when the rest runs in bfloat16 (`--bf16`), where CPUs compute them slowly.
+- the scan: autograd would record a thousand steps and keep as many tensors; here the whole
+  recurrence is one operator with a hand-written gradient, in time-major memory, so that a step is
+  one fused multiply-add over the batch;
+- dilated depthwise convolutions, whose gradients are slow on CPUs, run as dense ones on the d*d
+  sub-lattices of the map;
+- depthwise convolutions stay in float32 when the rest runs in bfloat16 (`--bf16`), where CPUs
+  compute them slowly.
 
 Needs torch, numpy, pillow and safetensors.
 """
+
 from __future__ import annotations
 
 import argparse
@@ -28,20 +34,20 @@ import os
 import sys
 import time
 import types
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from evaluate_classifier import list_pictures, load, predict, prepared, read_picture, spatial_mamba
 from safetensors.torch import save_file
 from torch import Tensor, nn
-
-from evaluate_classifier import list_pictures, predict, prepared, read_picture, spatial_mamba
 
 MEAN, STD = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]  # of 0..255 values, R G B
 
 
-# ---- Operators, equal to the reference's, faster to train -----------------------------------------------------------------
+# ---- Operators, equal to the reference's, faster to train ----------------------------------------
 
 
 class Scan(torch.autograd.Function):
@@ -76,18 +82,27 @@ class Scan(torch.autograd.Function):
         grad_x *= b
         grad *= b
         grad_delta.addcmul_(grad, x)
-        return grad_x.transpose(0, 1), grad_delta.transpose(0, 1), grad_log_a, grad_b.transpose(0, 1)
+        return (
+            grad_x.transpose(0, 1),
+            grad_delta.transpose(0, 1),
+            grad_log_a,
+            grad_b.transpose(0, 1),
+        )
 
 
 def dilated(h: Tensor, kernel: Tensor, dilation: int) -> Tensor:
-    """Depthwise 3x3 convolution of channels-last `h` with replicated edges. Pixels a multiple of `dilation` apart form a
-    map of their own, on which the convolution is dense."""
+    """Depthwise 3x3 convolution of channels-last `h` with replicated edges. Pixels a multiple of
+    `dilation` apart form a map of their own, on which the convolution is dense."""
     batch, height, width, channels = h.shape
     d, rows, columns = dilation, -(-height // dilation), -(-width // dilation)
     h = h.permute(0, 3, 1, 2)
     if height < 2 * d:  # a map so small is mostly padding
-        return F.conv2d(F.pad(h, (d,) * 4, mode="replicate"), kernel, dilation=d, groups=channels).permute(0, 2, 3, 1)
-    h = F.pad(h, (d, (columns + 1) * d - width, d, (rows + 1) * d - height), mode="replicate").permute(0, 2, 3, 1)
+        return F.conv2d(
+            F.pad(h, (d,) * 4, mode="replicate"), kernel, dilation=d, groups=channels
+        ).permute(0, 2, 3, 1)
+    h = F.pad(
+        h, (d, (columns + 1) * d - width, d, (rows + 1) * d - height), mode="replicate"
+    ).permute(0, 2, 3, 1)
     h = h.reshape(batch, rows + 2, d, columns + 2, d, channels).permute(0, 2, 4, 1, 3, 5)
     h = h.reshape(batch * d * d, rows + 2, columns + 2, channels).permute(0, 3, 1, 2)
     h = F.conv2d(h, kernel, groups=channels).permute(0, 2, 3, 1)
@@ -98,16 +113,22 @@ def dilated(h: Tensor, kernel: Tensor, dilation: int) -> Tensor:
 def fusion_forward(self: spatial_mamba.StateFusion, h: Tensor) -> Tensor:
     with torch.autocast(h.device.type, enabled=False):
         kernels = (self.kernel_3, self.kernel_3_1, self.kernel_3_2)
-        return sum(dilated(h.float(), weight * kernel, d) for weight, kernel, d in zip(self.alpha, kernels, (1, 3, 5)))
+        return sum(
+            dilated(h.float(), weight * kernel, d)
+            for weight, kernel, d in zip(self.alpha, kernels, (1, 3, 5))
+        )
 
 
 def depthwise_forward(self: nn.Conv2d, x: Tensor) -> Tensor:
     with torch.autocast(x.device.type, enabled=False):
-        return F.conv2d(x.float(), self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
+        return F.conv2d(
+            x.float(), self.weight, self.bias, self.stride, self.padding, self.dilation, self.groups
+        )
 
 
 def block_forward(self: spatial_mamba.Block, x: Tensor) -> Tensor:
-    """The reference's block, but a residual branch is left out at random (stochastic depth) while training."""
+    """The reference's block, but residual branches are left out at random (stochastic depth) while
+    training."""
 
     def branch(y: Tensor) -> Tensor:
         if not self.training or not self.drop_path:
@@ -136,8 +157,10 @@ def install(model: nn.Module, drop_path: float) -> None:
 
 
 def initialise(model: nn.Module, generator: torch.Generator) -> None:
-    """The reference leaves its parameters for a checkpoint to fill. Step sizes are spread log-uniformly over 0.001..0.1, as
-    selective state-space models do; the 27 taps of the state fusion start as an average, not a sum."""
+    """The reference leaves its parameters for a checkpoint to fill. Step sizes are spread
+    log-uniformly over 0.001..0.1, as selective state-space models do; the taps of the state fusion
+    start as averages, not sums."""
+
     def normal(weight: Tensor, fan_in: int, gain: float = 1.0) -> None:
         nn.init.trunc_normal_(weight, std=gain / math.sqrt(fan_in), a=-1, b=1, generator=generator)
 
@@ -148,7 +171,11 @@ def initialise(model: nn.Module, generator: torch.Generator) -> None:
                 if module.bias is not None:
                     module.bias.zero_()
             elif isinstance(module, nn.Conv2d):
-                normal(module.weight, module.weight[0].numel(), 1.0 if module.groups > 1 else math.sqrt(2))
+                normal(
+                    module.weight,
+                    module.weight[0].numel(),
+                    1.0 if module.groups > 1 else math.sqrt(2),
+                )
                 if module.bias is not None:
                     module.bias.zero_()
             elif isinstance(module, spatial_mamba.StateFusion):
@@ -158,8 +185,15 @@ def initialise(model: nn.Module, generator: torch.Generator) -> None:
             if isinstance(module, spatial_mamba.StructureAwareSSM):
                 inner = module.Ds.numel()
                 normal(module.x_proj_weight, inner)
-                nn.init.uniform_(module.dt_projs_weight, -module.rank ** -0.5, module.rank ** -0.5, generator=generator)
-                step = torch.exp(torch.rand(inner, generator=generator) * math.log(100) + math.log(0.001))
+                nn.init.uniform_(
+                    module.dt_projs_weight,
+                    -(module.rank**-0.5),
+                    module.rank**-0.5,
+                    generator=generator,
+                )
+                step = torch.exp(
+                    torch.rand(inner, generator=generator) * math.log(100) + math.log(0.001)
+                )
                 module.dt_projs_bias.copy_(step + torch.log(-torch.expm1(-step)))  # softplus^-1
                 module.A_logs.zero_()
                 module.Ds.fill_(1)
@@ -168,15 +202,23 @@ def initialise(model: nn.Module, generator: torch.Generator) -> None:
                     branch.weight.mul_(0.5)
 
 
-# ---- Pictures ---------------------------------------------------------------------------------------------------------------
+# ---- Pictures ------------------------------------------------------------------------------------
 
 
 class Augmenter:
-    """Batches of randomly cropped, turned and recoloured training pictures, all from one generator."""
+    """Batches of randomly cropped, turned and recoloured pictures, all from one generator."""
 
-    def __init__(self, pictures: list[np.ndarray], labels: list[int], classes: int, options: argparse.Namespace,
-                 generator: torch.Generator):
-        self.pictures = [torch.from_numpy(picture).permute(2, 0, 1) for picture in pictures]  # channels-last views
+    def __init__(
+        self,
+        pictures: list[np.ndarray],
+        labels: list[int],
+        classes: int,
+        options: argparse.Namespace,
+        generator: torch.Generator,
+    ):
+        self.pictures = [
+            torch.from_numpy(picture).permute(2, 0, 1) for picture in pictures
+        ]  # channels-last views
         self.labels = F.one_hot(torch.tensor(labels), classes).float()
         self.options, self.generator = options, generator
 
@@ -193,24 +235,35 @@ class Augmenter:
             w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
             if w <= width and h <= height:
                 top, left = int(v * (height - h + 1)), int(u * (width - w + 1))
-                picture = picture[:, top:top + h, left:left + w]
+                picture = picture[:, top : top + h, left : left + w]
                 break
         return F.interpolate(picture[None], (size, size), mode="bilinear", antialias=True)[0]
 
     def turned(self, x: Tensor) -> Tensor:
-        """Half of the pictures rotated (up to 20 degrees) and sheared a little; all mirrored with probability a half."""
+        """Half of the pictures rotated (up to 20 degrees) and sheared a little; half mirrored."""
         count = len(x)
         on = (self.uniform(count) < 0.5).float()
-        angle, shear = self.uniform(count, low=-0.35, high=0.35) * on, self.uniform(count, low=-0.2, high=0.2) * on
+        angle, shear = (
+            self.uniform(count, low=-0.35, high=0.35) * on,
+            self.uniform(count, low=-0.2, high=0.2) * on,
+        )
         mirror = torch.where(self.uniform(count) < 0.5, -1.0, 1.0)
         cos, sin, zero = torch.cos(angle), torch.sin(angle), torch.zeros(count)
-        matrix = torch.stack([torch.stack([cos * mirror, -sin + shear, zero], 1),
-                              torch.stack([sin * mirror, cos, zero], 1)], 1)
+        matrix = torch.stack(
+            [
+                torch.stack([cos * mirror, -sin + shear, zero], 1),
+                torch.stack([sin * mirror, cos, zero], 1),
+            ],
+            1,
+        )
         grid = F.affine_grid(matrix, list(x.shape), align_corners=False)
-        return F.grid_sample(x, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
+        return F.grid_sample(
+            x, grid, mode="bilinear", padding_mode="reflection", align_corners=False
+        )
 
     def recoloured(self, x: Tensor) -> Tensor:
         """Brightness, contrast, saturation and tint of values 0..1."""
+
         def factor(channels: int, spread: float) -> Tensor:
             return 1 + self.uniform(count, channels, 1, 1, low=-spread, high=spread)
 
@@ -227,10 +280,15 @@ class Augmenter:
         size = x.shape[-1]
         for index in torch.nonzero(self.uniform(len(x)) < 0.25)[:, 0].tolist():
             area, stretch, v, u = self.uniform(4).tolist()
-            area, ratio = (0.02 + 0.23 * area) * size * size, math.exp((2 * stretch - 1))
-            h, w = min(size, round(math.sqrt(area * ratio))), min(size, round(math.sqrt(area / ratio)))
+            area, ratio = (0.02 + 0.23 * area) * size * size, math.exp(2 * stretch - 1)
+            h, w = (
+                min(size, round(math.sqrt(area * ratio))),
+                min(size, round(math.sqrt(area / ratio))),
+            )
             top, left = int(v * (size - h + 1)), int(u * (size - w + 1))
-            x[index, :, top:top + h, left:left + w] = torch.randn(3, h, w, generator=self.generator)
+            x[index, :, top : top + h, left : left + w] = torch.randn(
+                3, h, w, generator=self.generator
+            )
 
     def mixed(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """MixUp, CutMix or neither, of the batch with a permutation of itself."""
@@ -253,17 +311,22 @@ class Augmenter:
         share = 1 - (bottom - top) * (right - left) / (size * size)
         return x, share * y + (1 - share) * y[other]
 
-    def epoch(self, batch: int, size: int):
+    def epoch(self, batch: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         order = torch.randperm(len(self.pictures), generator=self.generator)
         mean, std = (torch.tensor(value).view(3, 1, 1) / 255 for value in (MEAN, STD))
-        for part in order[:len(order) // batch * batch].split(batch):
-            x = torch.stack([self.crop(self.pictures[index], size) for index in part.tolist()]).float() / 255
+        for part in order[: len(order) // batch * batch].split(batch):
+            x = (
+                torch.stack(
+                    [self.crop(self.pictures[index], size) for index in part.tolist()]
+                ).float()
+                / 255
+            )
             x = (self.recoloured(self.turned(x)) - mean) / std
             self.erased(x)
             yield self.mixed(x, self.labels[part])
 
 
-# ---- Training ---------------------------------------------------------------------------------------------------------------
+# ---- Training ------------------------------------------------------------------------------------
 
 
 def size_at(epoch: int, epochs: int, stages: list[tuple[float, int]]) -> int:
@@ -274,7 +337,9 @@ def size_at(epoch: int, epochs: int, stages: list[tuple[float, int]]) -> int:
 def rate_at(step: int, steps: int, warmup: int, peak: float) -> float:
     if step < warmup:
         return peak * (step + 1) / warmup
-    return peak * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup))))
+    return peak * (
+        0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+    )
 
 
 def optimiser_for(model: nn.Module, options: argparse.Namespace) -> torch.optim.Optimizer:
@@ -283,32 +348,54 @@ def optimiser_for(model: nn.Module, options: argparse.Namespace) -> torch.optim.
     named = list(model.named_parameters())
     kept = [value for key, value in named if value.ndim < 2 or key.endswith(plain)]
     decayed = [value for key, value in named if not (value.ndim < 2 or key.endswith(plain))]
-    return torch.optim.AdamW([{"params": decayed, "weight_decay": options.weight_decay},
-                              {"params": kept, "weight_decay": 0.0}], lr=options.rate, betas=(0.9, 0.98))
+    return torch.optim.AdamW(
+        [
+            {"params": decayed, "weight_decay": options.weight_decay},
+            {"params": kept, "weight_decay": 0.0},
+        ],
+        lr=options.rate,
+        betas=(0.9, 0.98),
+    )
 
 
-def export(state: dict[str, Tensor], options: argparse.Namespace, classes: list[str], preprocess: dict,
-           metrics: dict) -> None:
-    """Half precision, with all the server has to know in the metadata. Written aside and renamed: never half a file."""
-    tensors = {key: value.detach().cpu().half().contiguous() for key, value in state.items() if value.is_floating_point()}
+def export(
+    state: dict[str, Tensor],
+    options: argparse.Namespace,
+    classes: list[str],
+    preprocess: dict,
+    metrics: dict,
+) -> None:
+    """Half precision, with all the server has to know in the metadata. Written aside and renamed:
+    never half a file."""
+    tensors = {
+        key: value.detach().cpu().half().contiguous()
+        for key, value in state.items()
+        if value.is_floating_point()
+    }
     overflown = [key for key, value in tensors.items() if not value.isfinite().all()]
     if overflown:
         raise SystemExit(f"beyond half precision: {overflown}")
     metadata = {
-        "format": "spatial-mamba", "task": "classify", "precision": "fp16", "head": "{}",
+        "format": "spatial-mamba",
+        "task": "classify",
+        "precision": "fp16",
+        "head": "{}",
         "variant": json.dumps({"dim": options.dim, "depths": options.depths}),
         "classes": json.dumps([{"name": name} for name in classes]),
-        "preprocess": json.dumps(preprocess), "description": options.description, "licence": options.licence,
+        "preprocess": json.dumps(preprocess),
+        "description": options.description,
+        "licence": options.licence,
         "metrics": json.dumps(metrics),
     }
     aside = options.out.with_suffix(".partial")
     save_file(tensors, str(aside), metadata)
+    aside.chmod(0o644)  # the library leaves it to its owner alone
     os.replace(aside, options.out)
 
 
 def keep_memory() -> None:
-    """Tells glibc to keep freed memory: an activation map given back to the system costs a page fault for every 4 KiB when
-    the next step asks for it again, a third of the time of a step."""
+    """Tells glibc to keep freed memory: an activation map given back to the system costs a page
+    fault for every 4 KiB when the next step asks for it again, a third of the time of a step."""
     if sys.platform == "linux":
         try:
             library = ctypes.CDLL(None)
@@ -321,22 +408,40 @@ def keep_memory() -> None:
 def bar(done: int, total: int, text: str) -> None:
     if sys.stderr.isatty():
         filled = 30 * done // total
-        print(f"\r[{'#' * filled}{'.' * (30 - filled)}] {text}", end="", file=sys.stderr, flush=True)
+        print(
+            f"\r[{'#' * filled}{'.' * (30 - filled)}] {text}", end="", file=sys.stderr, flush=True
+        )
 
 
 def train(options: argparse.Namespace) -> None:
     torch.manual_seed(options.seed)
     generator = torch.Generator().manual_seed(options.seed)
     device = torch.device(options.device)
-    classes = sorted(folder.name for folder in (options.data / "train").iterdir() if folder.is_dir())
+    classes = sorted(
+        folder.name for folder in (options.data / "train").iterdir() if folder.is_dir()
+    )
     pictures = list_pictures(options.data / "train", classes)
-    data = Augmenter([read_picture(file) for file, _ in pictures], [label for _, label in pictures], len(classes),
-                     options, generator)
+    data = Augmenter(
+        [read_picture(file) for file, _ in pictures],
+        [label for _, label in pictures],
+        len(classes),
+        options,
+        generator,
+    )
     held_out = list_pictures(options.data / "validation", classes)
-    raw, truth = [read_picture(file) for file, _ in held_out], torch.tensor([label for _, label in held_out])
+    raw, truth = (
+        [read_picture(file) for file, _ in held_out],
+        torch.tensor([label for _, label in held_out]),
+    )
 
     def preprocess(short: int, crop: int) -> dict:
-        return {"resize_short": short, "crop": crop, "mean": MEAN, "std": STD, "orientation": "apply"}
+        return {
+            "resize_short": short,
+            "crop": crop,
+            "mean": MEAN,
+            "std": STD,
+            "orientation": "apply",
+        }
 
     def inputs(short: int, crop: int) -> Tensor:
         return torch.stack([prepared(rgb, preprocess(short, crop)) for rgb in raw]).to(device)
@@ -345,6 +450,8 @@ def train(options: argparse.Namespace) -> None:
     variant = spatial_mamba.Variant(options.dim, tuple(options.depths))
     model, average = (spatial_mamba.Classifier(variant, len(classes)) for _ in range(2))
     initialise(model, generator)
+    if options.initial:
+        model.load_state_dict(load(options.initial)[0].state_dict())
     for network in (model, average):
         install(network, options.drop_path)
         network.to(device=device, memory_format=torch.channels_last)
@@ -362,8 +469,12 @@ def train(options: argparse.Namespace) -> None:
         generator.set_state(saved["generator"])
         first, best, spent = saved["epoch"], saved["best"], saved["seconds"]
         print(f"resuming after epoch {first}", flush=True)
-    print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {len(pictures)} training pictures, "
-          f"{len(classes)} classes", flush=True)
+    parameters = sum(value.numel() for value in model.parameters())
+    print(
+        f"{parameters / 1e6:.2f} M parameters, {len(pictures)} training pictures, "
+        f"{len(classes)} classes",
+        flush=True,
+    )
 
     start = time.monotonic() - spent
     for epoch in range(first, options.epochs):
@@ -387,36 +498,81 @@ def train(options: argparse.Namespace) -> None:
                 for old, new in zip(average.state_dict().values(), model.state_dict().values()):
                     if old.is_floating_point():
                         old.lerp_(new, 1 - keep)
-            bar(index + 1, steps_an_epoch, f"epoch {epoch + 1}/{options.epochs} at {size} px, loss {loss.item():.3f}")
+            bar(
+                index + 1,
+                steps_an_epoch,
+                f"epoch {epoch + 1}/{options.epochs} at {size} px, loss {loss.item():.3f}",
+            )
         logits = predict(average, watched).cpu()
         accuracy = (logits.argmax(1) == truth).float().mean().item()
         held_out_loss = F.cross_entropy(logits, truth).item()
         if (accuracy, -held_out_loss) > (best["accuracy"], -best["loss"]):
-            best = {"accuracy": accuracy, "loss": held_out_loss, "epoch": epoch + 1,
-                    "state": {key: value.cpu().clone() for key, value in average.state_dict().items()}}
-        bar(1, 1, "\r\033[K")
-        print(f"epoch {epoch + 1}/{options.epochs} {size} px loss {torch.stack(losses).mean():.3f} validation "
-              f"{100 * accuracy:.1f} % loss {held_out_loss:.3f} best {100 * best['accuracy']:.1f} % "
-              f"({best['epoch']}) {time.monotonic() - start:.0f} s", flush=True)
+            best = {
+                "accuracy": accuracy,
+                "loss": held_out_loss,
+                "epoch": epoch + 1,
+                "state": {key: value.cpu().clone() for key, value in average.state_dict().items()},
+            }
+        if sys.stderr.isatty():
+            print("\r\033[K", end="", file=sys.stderr, flush=True)
+        print(
+            f"epoch {epoch + 1}/{options.epochs} {size} px loss {torch.stack(losses).mean():.3f} "
+            f"validation {100 * accuracy:.1f} % loss {held_out_loss:.3f} "
+            f"best {100 * best['accuracy']:.1f} % ({best['epoch']}) "
+            f"{time.monotonic() - start:.0f} s",
+            flush=True,
+        )
         aside = options.checkpoint.with_suffix(".partial")
-        torch.save({"model": model.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict(),
-                    "rng": torch.get_rng_state(), "generator": generator.get_state(), "epoch": epoch + 1, "best": best,
-                    "seconds": time.monotonic() - start}, aside)
+        torch.save(
+            {
+                "model": model.state_dict(),
+                "average": average.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "rng": torch.get_rng_state(),
+                "generator": generator.get_state(),
+                "epoch": epoch + 1,
+                "best": best,
+                "seconds": time.monotonic() - start,
+            },
+            aside,
+        )
         os.replace(aside, options.checkpoint)
 
     # The values that will be served: rounded to half precision, at each of the offered sizes.
-    average.load_state_dict({key: value.half().float() if value.is_floating_point() else value
-                             for key, value in best["state"].items()})
+    average.load_state_dict(
+        {
+            key: value.half().float() if value.is_floating_point() else value
+            for key, value in best["state"].items()
+        }
+    )
     results = []
     for short, crop in options.evaluate_at:
         logits = predict(average, inputs(short, crop)).cpu()
-        results.append(((logits.argmax(1) == truth).float().mean().item(), -F.cross_entropy(logits, truth).item(),
-                        short, crop))
-        print(f"resize {short} crop {crop}: validation {100 * results[-1][0]:.1f} % loss {-results[-1][1]:.3f}")
+        results.append(
+            (
+                (logits.argmax(1) == truth).float().mean().item(),
+                -F.cross_entropy(logits, truth).item(),
+                short,
+                crop,
+            )
+        )
+        print(
+            f"resize {short} crop {crop}: validation {100 * results[-1][0]:.1f} % "
+            f"loss {-results[-1][1]:.3f}"
+        )
     accuracy, _, short, crop = max(results)
-    export(best["state"], options, classes, preprocess(short, crop), {"validation_top1": round(accuracy, 4)})
-    print(f"{options.out}: {options.out.stat().st_size / 1e6:.2f} MB, epoch {best['epoch']}, resize {short} crop {crop}, "
-          f"validation {100 * accuracy:.1f} %, {(time.monotonic() - start) / 60:.0f} minutes")
+    export(
+        best["state"],
+        options,
+        classes,
+        preprocess(short, crop),
+        {"validation_top1": round(accuracy, 4)},
+    )
+    print(
+        f"{options.out}: {options.out.stat().st_size / 1e6:.2f} MB, epoch {best['epoch']}, "
+        f"resize {short} crop {crop}, validation {100 * accuracy:.1f} %, "
+        f"{(time.monotonic() - start) / 60:.0f} minutes"
+    )
 
 
 def self_test() -> None:
@@ -428,8 +584,10 @@ def self_test() -> None:
         left, right = ours(*arguments), theirs(*arguments)
         weight = torch.randn(left.shape, generator=generator, dtype=left.dtype)
         worst = (left - right).abs().max().item()
-        for p, q in zip(torch.autograd.grad((left * weight).sum(), arguments),
-                        torch.autograd.grad((right * weight).sum(), arguments)):
+        for p, q in zip(
+            torch.autograd.grad((left * weight).sum(), arguments),
+            torch.autograd.grad((right * weight).sum(), arguments),
+        ):
             worst = max(worst, ((p - q).abs().max() / (1 + q.abs().max())).item())
         print(f"{name}: {worst:.1e}")
         if worst > 1e-4:
@@ -438,12 +596,18 @@ def self_test() -> None:
     def leaf(*shape: int) -> Tensor:
         return torch.rand(shape, generator=generator).requires_grad_()
 
-    compare("scan", Scan.apply, reference, [leaf(2, 37, 5), leaf(2, 37, 5), leaf(5), leaf(2, 37, 1)])
+    compare(
+        "scan", Scan.apply, reference, [leaf(2, 37, 5), leaf(2, 37, 5), leaf(5), leaf(2, 37, 1)]
+    )
     fusion = spatial_mamba.StateFusion(6)
     for side in (4, 7, 14, 28):
         h = leaf(2, side, side + 3, 6)
-        compare(f"fusion {side}", lambda h, *_: fusion_forward(fusion, h), lambda h, *_: fusion(h),
-                [h, *fusion.parameters()])
+        compare(
+            f"fusion {side}",
+            lambda h, *_: fusion_forward(fusion, h),
+            lambda h, *_: fusion(h),
+            [h, *fusion.parameters()],
+        )
     model = spatial_mamba.Classifier(spatial_mamba.VARIANTS["micro"], 5)
     initialise(model, generator)
     x = torch.randn(2, 3, 96, 64, generator=generator).requires_grad_()
@@ -469,16 +633,35 @@ def parse() -> argparse.Namespace:
         end, _, size = text.partition(":")
         return float(end), int(size)
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", type=Path)
     parser.add_argument("--out", type=Path, default=Path("clothing.safetensors"))
-    parser.add_argument("--checkpoint", type=Path, help="default: the name of --out, ending .checkpoint")
+    parser.add_argument(
+        "--checkpoint", type=Path, help="default: the name of --out, ending .checkpoint"
+    )
+    parser.add_argument(
+        "--initial", type=Path, help="weights file of the same shape and classes to start from"
+    )
     parser.add_argument("--epochs", type=int, default=120)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--sizes", type=stage, nargs="+", default=[(0.5, 64), (0.8, 80), (1.0, 112)],
-                        metavar="END:SIZE", help="picture size up to this share of the epochs")
-    parser.add_argument("--evaluate-at", type=pair, nargs="+", default=[(128, 112), (128, 128), (112, 112)],
-                        metavar="SHORT/CROP", help="the first is watched while training, the best ends in the file")
+    parser.add_argument(
+        "--sizes",
+        type=stage,
+        nargs="+",
+        default=[(0.5, 64), (0.8, 80), (1.0, 112)],
+        metavar="END:SIZE",
+        help="picture size up to this share of the epochs",
+    )
+    parser.add_argument(
+        "--evaluate-at",
+        type=pair,
+        nargs="+",
+        default=[(128, 112), (128, 128), (112, 112)],
+        metavar="SHORT/CROP",
+        help="the first is watched while training, the best ends in the file",
+    )
     parser.add_argument("--dim", type=int, default=32)
     parser.add_argument("--depths", type=int, nargs=4, default=[1, 1, 3, 1])
     parser.add_argument("--rate", type=float, default=2e-3)
@@ -489,13 +672,21 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--cutmix", type=float, default=0.4, help="share of the batches")
     parser.add_argument("--min-scale", type=float, default=0.35)
     parser.add_argument("--drop-path", type=float, default=0.1)
-    parser.add_argument("--average", type=float, default=0.998, help="decay of the moving average of the weights")
+    parser.add_argument(
+        "--average", type=float, default=0.998, help="decay of the moving average of the weights"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--bf16", action="store_true")
-    parser.add_argument("--description", default="Spatial-Mamba trained from scratch on 3,068 photos of clothes, 10 classes")
-    parser.add_argument("--licence", default="weights: Apache-2.0; data (alexeygrigorev/clothing-dataset-small): CC0-1.0")
+    parser.add_argument(
+        "--description",
+        default="Spatial-Mamba trained from scratch on 3,068 photos of clothes, 10 classes",
+    )
+    parser.add_argument(
+        "--licence",
+        default="weights: Apache-2.0; data (alexeygrigorev/clothing-dataset-small): CC0-1.0",
+    )
     parser.add_argument("--self-test", action="store_true")
     options = parser.parse_args()
     if not options.self_test and options.data is None:
