@@ -34,7 +34,11 @@ def main() -> int:
     totals = Counter(failed=arguments.broken)
     failures = []
     for file in arguments.files:
-        for case in ElementTree.parse(file).getroot().iter("testcase"):
+        cases = list(ElementTree.parse(file).getroot().iter("testcase"))
+        if not cases:
+            totals["failed"] += 1
+            failures.append(f"{file.parent.parent.name}: {file.name} has no test at all")
+        for case in cases:
             result = outcome(case)
             totals[result] += 1
             if result == "failed":
