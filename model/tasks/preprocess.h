@@ -17,7 +17,7 @@ struct ClassifyInput {
 };
 struct DetectInput {
   std::array<int64_t, 2> scale = {1333, 800};  // keep-ratio, OpenCV's bilinear
-  int64_t pad = 32;                            // zeros right and below up to a multiple of this, after normalising
+  int64_t pad = 32;  // zeros right and below up to a multiple of this, after normalising
 };
 struct SegmentInput {
   std::array<int64_t, 2> scale = {2048, 512};  // as detection, no padding
@@ -44,12 +44,18 @@ struct NetworkInputSize {
   int64_t width = 0;
 };
 
-// Size of the network's input for a picture of that size (after orientation): known before anything is decoded, so that
-// work can be admitted by its cost.
+// Size of the network's input for a picture of that size (after orientation): known before anything
+// is decoded, so that work can be admitted by its cost. Throws ImageError (kTooLarge, kBadShape)
+// for a picture that has no pixels or would become more than 2^31, and std::invalid_argument for
+// options that no picture could satisfy.
 NetworkInputSize InputSize(int64_t height, int64_t width, const PreprocessOptions& options);
 
-// Bytes after resize and crop are equal to the published pipelines'; see tests/oracle/preprocess.py. Memory is bounded by
-// the picture and the result, whatever the aspect ratio.
+// The bytes that Preprocess normalises: after resize and crop, before normalisation and padding.
+Image ResizeAndCrop(const Image& image, const PreprocessOptions& options);
+
+// Bytes after resize and crop are equal to the published pipelines'; see
+// tests/oracle/preprocess.py. Memory is bounded by the picture and the result, whatever the aspect
+// ratio.
 NetworkInput Preprocess(const Image& image, const PreprocessOptions& options);
 
 }  // namespace spatialmamba
