@@ -272,6 +272,23 @@ Batcher::Admission& Batcher::Admission::operator=(Admission&& other) noexcept {
   return *this;
 }
 
+Batcher::Admission Batcher::Admission::TakeOne(int64_t pixels, int64_t bytes) {
+  Admission one;
+  one.batcher_ = batcher_;
+  one.model_ = model_;
+  one.places_ = 1;
+  one.pixels_ = std::min(pixels, pixels_);
+  one.bytes_ = std::min(bytes, bytes_);
+  places_ -= 1;
+  if (places_ == 0) {  // the last takes what rounding may have left
+    one.pixels_ = pixels_;
+    one.bytes_ = bytes_;
+  }
+  pixels_ -= one.pixels_;
+  bytes_ -= one.bytes_;
+  return one;
+}
+
 Batcher::Admission::~Admission() {
   if (batcher_ != nullptr && places_ > 0) batcher_->monitor_->GiveBack(*this);
 }

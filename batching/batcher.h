@@ -69,6 +69,10 @@ class Batcher {
     ~Admission();
     int64_t places() const { return places_; }
 
+    // Parts one place from the others, with its share of pixels and bytes: images of a request go
+    // their own ways. Needs places() > 0.
+    Admission TakeOne(int64_t pixels, int64_t bytes);
+
    private:
     friend class Batcher;
     Batcher* batcher_ = nullptr;

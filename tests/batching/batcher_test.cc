@@ -196,6 +196,22 @@ TEST_F(BatcherTest, PlacesComeBackWhenAnAdmissionIsNotUsed) {
   EXPECT_EQ(record_.Of(2), Fate::kRan);
 }
 
+TEST_F(BatcherTest, PlacesOfARequestGoTheirOwnWays) {
+  Start({.models = {{.max_queue = 3}}});
+  auto admitted = batcher_->Admit({.images = 3, .bytes = 30, .deadline = TimePoint::max()});
+  auto& admission = std::get<Batcher::Admission>(admitted);
+  {
+    const Batcher::Admission unused = admission.TakeOne(0, 10);
+    Batcher::Admission used = admission.TakeOne(0, 10);
+    EXPECT_EQ(admission.places(), 1);
+    batcher_->Submit(used, std::make_unique<RecordedTask>(TaskInfo{}, 1, &record_));
+    EXPECT_EQ(record_.Of(1), Fate::kRan);
+  }
+  EXPECT_EQ(batcher_->State(0).depth, 1);
+  admission = {};
+  EXPECT_EQ(batcher_->State(0).depth, 0);
+}
+
 TEST_F(BatcherTest, RefusesAPassedDeadlineWithoutARetryHint) {
   Start({});
   const std::optional<Refusal> refusal = Send(1, 1, Duration::zero());
