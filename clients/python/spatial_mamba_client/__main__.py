@@ -1,0 +1,5 @@
+import sys
+
+from spatial_mamba_client.cli import main
+
+sys.exit(main())
