@@ -63,8 +63,6 @@ class Pickle {
   }
 
  private:
-  friend class PickleMachine;
-
   std::deque<Value> values_;
   Ref root_ = 0;
 };

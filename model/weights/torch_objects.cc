@@ -8,7 +8,9 @@
 namespace spatialmamba {
 namespace {
 
+// Far beyond any model; they bound the time that a file of repetitions can take.
 constexpr size_t kMostTensors = 100'000;
+constexpr size_t kLongestName = 1000;
 
 constexpr std::array<std::pair<std::string_view, DType>, 10> kStorages = {
     {{"FloatStorage", DType::kFloat32},
@@ -81,7 +83,8 @@ TorchObjects::TorchObjects(std::string kind, FileBytes file, Pickle pickle, Find
       find_(std::move(find)) {
   for (const auto& [key, value] : Items(pickle_.root())) {
     const auto* name = pickle_.Get<std::string_view>(key);
-    if (name == nullptr || name->empty() || !HoldsTensors(value)) continue;
+    if (name == nullptr || name->empty() || name->size() > kLongestName) continue;
+    if (!HoldsTensors(value)) continue;
     if (state_dicts_.insert_or_assign(*name, value).second) names_.emplace_back(*name);
     if (names_.size() > kMostTensors) throw CheckpointError("holds too many state dicts");
   }
@@ -124,6 +127,7 @@ std::map<std::string, Tensor> TorchObjects::Read(const std::string& state_dict) 
   for (const auto& [key, value] : Items(found->second)) {
     const auto* name = pickle_.Get<std::string_view>(key);
     if (name == nullptr || !IsTensor(value)) continue;
+    if (name->size() > kLongestName) throw CheckpointError("has a name that is too long");
     try {
       tensors.insert_or_assign(std::string(*name), ReadTensor(value, 0));
     } catch (const CheckpointError& error) {

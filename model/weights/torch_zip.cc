@@ -34,7 +34,7 @@ std::string FindFolder(const ZipArchive& archive) {
   return folder;
 }
 
-void CheckByteOrder(const FileBytes& file, const ZipArchive& archive, const std::string& folder) {
+void CheckByteOrder(const FileBytes& file, ZipArchive& archive, const std::string& folder) {
   if (!archive.Has(folder + "byteorder")) return;
   const ByteRange range = archive.Find(folder + "byteorder");
   const std::string_view order =

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "model/weights/byte_cursor.h"
 #include "model/weights/quoted.h"
 #include "model/weights/zip_archive.h"
 
@@ -32,8 +33,17 @@ std::string List(const std::vector<std::string>& state_dicts) {
 std::unique_ptr<WeightFile> OpenWeightFile(const FileBytes& file) {
   if (file->empty()) throw CheckpointError("is empty");
   if (ZipArchive::Looks(*file)) return OpenTorchZip(file);
-  if (file->front() == std::byte{0x80}) return OpenTorchLegacy(file);
+  // Before the pickle: a safetensors file begins with the size of its header, whose first byte may
+  // be a pickle's.
   if (file->size() > 8 && (*file)[8] == std::byte{'{'}) return OpenSafetensors(file);
+  if (file->front() == std::byte{0x80}) return OpenTorchLegacy(file);
+  const std::string_view start = ByteCursor(*file).Take(std::min<size_t>(file->size(), 40));
+  if (start.starts_with("version https://git-lfs")) {
+    throw CheckpointError("is only a pointer of Git LFS: run `git lfs pull`");
+  }
+  if (start.starts_with("<")) {
+    throw CheckpointError("is a web page: download the file itself");
+  }
   throw CheckpointError("is neither a safetensors nor a PyTorch file");
 }
 

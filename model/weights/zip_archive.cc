@@ -117,7 +117,7 @@ ZipArchive::ZipArchive(FileBytes file) : file_(std::move(file)) {
   }
 }
 
-ByteRange ZipArchive::Find(std::string_view name) const {
+ByteRange ZipArchive::Find(std::string_view name) {
   const auto found = entries_.find(name);
   if (found == entries_.end()) Fail("its entry " + Quoted(name) + " is missing");
   const Entry& entry = found->second;
@@ -137,6 +137,8 @@ ByteRange ZipArchive::Find(std::string_view name) const {
   cursor.Take(extra_length);
   const int64_t position = cursor.position();
   const std::string_view content = cursor.Take(entry.size);
+  given_out_ += entry.size;
+  if (given_out_ > file_->size()) Fail("its entries overlap");
   if (entry.crc != 0 &&
       crc32_z(0, reinterpret_cast<const Bytef*>(content.data()), content.size()) != entry.crc) {
     Fail("the checksum of its entry " + Quoted(name) + " is wrong; copy or download it again");

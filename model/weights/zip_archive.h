@@ -27,7 +27,9 @@ class ZipArchive {
 
   // The bytes of an entry, checked against its CRC-32 (0, as torch writes it when told not to
   // compute one, is not checked). Throws CheckpointError if it is missing, compressed or damaged.
-  ByteRange Find(std::string_view name) const;
+  // Ask for an entry once: entries that overlap, which would make checking them endless, show by
+  // what was given out being more than the file.
+  ByteRange Find(std::string_view name);
 
   struct Entry {
     uint16_t method = 0;
@@ -42,6 +44,7 @@ class ZipArchive {
  private:
   FileBytes file_;
   std::map<std::string_view, Entry> entries_;
+  uint64_t given_out_ = 0;  // bytes of the entries that were found
 };
 
 }  // namespace spatialmamba

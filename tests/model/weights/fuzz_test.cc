@@ -81,7 +81,7 @@ TEST(Fuzz, DamagedZipFilesAreReadOrRefused) {
 // Checksums would keep the damage away from the pickle, so these files are packed without them.
 TEST(Fuzz, DamagedPicklesAreReadOrRefused) {
   const std::string file = Content(GoldenCheckpoint("views.pth"));
-  const ZipArchive archive(fixture::ToBytes(file));
+  ZipArchive archive(fixture::ToBytes(file));
   std::map<std::string, std::string> entries;
   for (const auto& [name, entry] : archive.entries()) {
     const ByteRange range = archive.Find(name);

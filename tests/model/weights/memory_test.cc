@@ -90,6 +90,15 @@ TEST(Memory, AnEndlessFileOfTinyObjectsIsCutOff) {
   EXPECT_LT(PeakOf(TorchFile(std::string(20'000'000, ']'))), 500 * kMegabyte);
 }
 
+TEST(Memory, ASafetensorsHeaderOfManyNumbersStaysWithinASmallMultiple) {
+  std::string header = R"({"a":{"dtype":"F32","data_offsets":[0,4],"shape":[1)";
+  for (int i = 0; i < 1'500'000; ++i) header += ",1";
+  header += "]}}";
+  const uint64_t length = header.size();
+  const std::string file = std::string(reinterpret_cast<const char*>(&length), 8) + header + "abcd";
+  EXPECT_LT(PeakOf(file), 40 * static_cast<int64_t>(file.size()));
+}
+
 // A hundred thousand names for one tensor of many dimensions.
 TEST(Memory, ManyNamesOfOneTensorStayWithinASmallMultiple) {
   std::string value = "}(" + Text("first") + TensorPickle({}) + "q\x01";

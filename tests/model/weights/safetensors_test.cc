@@ -129,6 +129,14 @@ TEST(Safetensors, ValuesLieWhereTheHeaderSays) {
   EXPECT_EQ(checkpoint.metadata.at("classes"), "[1]");
 }
 
+// The file of a tiny model with random seeds was taken for a pickle, because its header happened to
+// be 0x..80 bytes long.
+TEST(Safetensors, AHeaderWhoseSizeLooksLikeThePickleMarkIsNoPickle) {
+  std::string header = R"({"a":)" + Entry("[1]", "[0,4]") + "}";
+  header.resize(0x80, ' ');
+  EXPECT_THAT(fixture::Read(File(header, 4)).tensors.at("a").ToFloat(), ElementsAre(0));
+}
+
 TEST(Safetensors, ABoolIsZeroOrOneWhateverByteStandsForIt) {
   std::string file = File(R"({"b":)" + Entry("[2]", "[0,2]", "BOOL") + "}", 2);
   file.back() = '\x7f';

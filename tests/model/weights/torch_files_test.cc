@@ -1,6 +1,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstring>
 #include <string>
 
 #include "tests/model/weights/weights_fixture.h"
@@ -124,8 +125,32 @@ TEST(TorchFiles, OtherZipFilesAreRefusedByWhatTheyAre) {
   EXPECT_THAT(ErrorOf(Zip({{"a/data.pkl", Pickled("N")}, {"b/data.pkl", Pickled("N")}})),
               HasSubstr("several"));
   EXPECT_THAT(ErrorOf("GIF89a and more"), HasSubstr("neither a safetensors nor a PyTorch file"));
+  EXPECT_THAT(ErrorOf("<!DOCTYPE html>"), HasSubstr("web page"));
+  EXPECT_THAT(ErrorOf("version https://git-lfs.github.com/spec/v1"), HasSubstr("git lfs pull"));
   EXPECT_THAT(ErrorOf(""), HasSubstr("is empty"));
   EXPECT_THAT(ErrorOf(Pickled(Dict({}))), HasSubstr("none that torch.save wrote"));
+}
+
+TEST(TorchFiles, EntriesThatOverlapAreRefused) {
+  std::map<std::string, std::string> storages;
+  std::vector<std::pair<std::string, std::string>> tensors;
+  for (const char* key : {"0", "1", "2", "3"}) {
+    storages[key] = std::string(4000, key[0]);
+    tensors.emplace_back(key, TensorPickle({.key = key, .stored = 1000}));
+  }
+  std::string file = TorchFile(Dict(tensors), storages);
+  EXPECT_EQ(ErrorOf(file), "");
+  // Every storage claims to reach to the end of the file.
+  for (size_t entry = file.find("PK\x01\x02"); entry != file.npos;
+       entry = file.find("PK\x01\x02", entry + 1)) {
+    if (file.compare(entry + 46, 9, "any/data/") != 0) continue;
+    uint32_t header = 0;
+    std::memcpy(&header, &file[entry + 42], sizeof(header));
+    const auto size = static_cast<uint32_t>(file.size() - header - 40);
+    std::memcpy(&file[entry + 20], &size, sizeof(size));
+    std::memcpy(&file[entry + 24], &size, sizeof(size));
+  }
+  EXPECT_THAT(ErrorOf(file), HasSubstr("overlap"));
 }
 
 TEST(TorchFiles, CompressedEntriesAreRefused) {
@@ -162,9 +187,16 @@ TEST(Pickles, ADictThatHoldsItselfIsReadOnce) {
   EXPECT_EQ(Read(TorchFile(self, {{"0", FourFloats()}})).tensors.size(), 1U);
 }
 
+TEST(Pickles, OneLongNameUsedAMillionTimesIsRefusedAtOnce) {
+  std::string value =
+      "}(" + Text(std::string(1'000'000, 'n')) + "q\x01" + TensorPickle({}) + "q\x02";
+  for (int i = 0; i < 1'000'000; ++i) value += "h\x01h\x02";
+  EXPECT_THAT(ErrorOf(TorchFile(value + "u", {{"0", FourFloats()}})), HasSubstr("too long"));
+}
+
 TEST(Pickles, TheNumberOfObjectsIsBounded) {
   EXPECT_THAT(ErrorOf(TorchFile(std::string(5'000'000, 'N'))), HasSubstr("objects"));
-  EXPECT_THAT(ErrorOf(TorchFile(std::string(5'000'000, '('))), HasSubstr("marks"));
+  EXPECT_THAT(ErrorOf(TorchFile(std::string(5'000'000, '('))), HasSubstr("objects"));
 }
 
 TEST(Pickles, NonsenseIsAnError) {
@@ -188,7 +220,7 @@ TEST(Pickles, NonsenseIsAnError) {
 }
 
 TEST(Pickles, NamesInMessagesAreEscapedAndShort) {
-  const std::string name = "\x1b[31m\n" + std::string(1000, 'x');
+  const std::string name = "\x1b[31m\n" + std::string(900, 'x');
   const std::string error =
       ErrorOf(TorchFile(Dict({{name, TensorPickle({.stored = 99})}}), {{"0", "abcd"}}));
   EXPECT_THAT(error, HasSubstr("\"\\x1b[31m\\x0a"));
