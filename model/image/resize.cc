@@ -25,18 +25,6 @@ void CheckSizes(const Image& image, int64_t height, int64_t width) {
   }
 }
 
-Image Blank(int64_t height, int64_t width) {
-  return {.height = height,
-          .width = width,
-          .rgb = std::vector<uint8_t>(static_cast<size_t>(height * width * kChannels))};
-}
-
-const uint8_t* Row(const Image& image, int64_t row) {
-  return image.rgb.data() + row * image.width * kChannels;
-}
-
-uint8_t* Row(Image& image, int64_t row) { return image.rgb.data() + row * image.width * kChannels; }
-
 // Keys' kernel, a = -0.5.
 double Cubic(double x) {
   x = std::abs(x);
@@ -106,7 +94,7 @@ void CubicRow(const uint8_t* source, std::span<const Taps> columns, uint8_t* res
 // The rows [first, last) of the picture, resized horizontally to the wanted columns.
 Image CubicHorizontal(const Image& image, int64_t first, int64_t last, int64_t width,
                       const Window& window) {
-  Image result = Blank(last - first, window.width);
+  Image result = BlackImage(last - first, window.width);
   if (width == image.width) {
     for (int64_t row = first; row < last; ++row) {
       std::copy_n(Row(image, row) + window.left * kChannels, window.width * kChannels,
@@ -123,7 +111,7 @@ Image CubicHorizontal(const Image& image, int64_t first, int64_t last, int64_t w
 
 // `image` holds the rows of the source from `first` on.
 Image CubicVertical(const Image& image, int64_t first, std::span<const Taps> rows) {
-  Image result = Blank(static_cast<int64_t>(rows.size()), image.width);
+  Image result = BlackImage(static_cast<int64_t>(rows.size()), image.width);
   std::vector<int32_t> sums(static_cast<size_t>(image.width * kChannels));
   int64_t row = 0;
   for (const Taps& taps : rows) {
@@ -230,7 +218,7 @@ Image ResizeBilinear(const Image& image, int64_t height, int64_t width) {
   for (LinearRow& row : kept) {
     row.values.resize(static_cast<size_t>(width * kChannels));
   }
-  Image result = Blank(height, width);
+  Image result = BlackImage(height, width);
   for (int64_t i = 0; i < height; ++i) {
     const Pair& pair = rows[static_cast<size_t>(i)];
     const auto& near = FindLinearRow(image, pair.near, pair.far, columns, kept).values;
