@@ -34,6 +34,8 @@ class TiffSource {
     if (count > 0) {
       std::memcpy(target, file_.data() + at, count);
     }
+    // A tag that cannot be read whole is left out with no more than a warning, a palette as well.
+    failed = failed || static_cast<tmsize_t>(count) != size;
     position_ += count;
     return static_cast<tmsize_t>(count);
   }
@@ -45,7 +47,7 @@ class TiffSource {
 
   uint64_t Size() const { return file_.size(); }
 
-  bool failed = false;  // libtiff has reported an error
+  bool failed = false;  // libtiff has reported an error or wanted what the file does not have
 
  private:
   std::span<const std::byte> file_;
