@@ -1,0 +1,179 @@
+#include "server/app.h"
+
+#include <algorithm>
+#include <chrono>
+#include <exception>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "server/log.h"
+#include "server/model_loader.h"
+#include "server/warm_up.h"
+
+namespace spatialmamba {
+namespace {
+
+// After the last answer was given, for it to reach its caller.
+constexpr std::chrono::seconds kFlush{5};
+
+int Threads(int64_t configured) {
+  return configured > 0 ? static_cast<int>(configured) : UsableCores();
+}
+
+MetricsOptions ToMetricsOptions(const Config& config, const ModelTable& models,
+                                const std::vector<std::string>& devices) {
+  MetricsOptions options{.devices = devices,
+                         .error_reasons = ErrorReasonNames(),
+                         .latency_buckets = config.metrics.latency_buckets,
+                         .version = ServerVersion()};
+  for (const ServedModel& model : models.models()) {
+    options.models.push_back({.name = model.name,
+                              .version = model.version,
+                              .task = Name(model.spec.task),
+                              .variant = std::string(VariantName(model.spec.variant)),
+                              .precision = model.precision,
+                              .sha256 = model.sha256});
+  }
+  return options;
+}
+
+double Seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
+
+}  // namespace
+
+std::string ServerVersion() { return SPATIALMAMBA_VERSION; }
+
+App::App(const Config& config, std::unique_ptr<ThreadPool> threads, std::vector<ServedModel> models)
+    : config_(config),
+      threads_(std::move(threads)),
+      models_(std::move(models)),
+      metrics_(ToMetricsOptions(config_, models_, devices_)),
+      load_(clock_, static_cast<int>(devices_.size())),
+      batch_metrics_(metrics_, load_),
+      pipeline_({.limits = config_.limits,
+                 .decode_threads = Threads(config_.decode_threads),
+                 .devices = static_cast<int>(devices_.size())},
+                {models_, metrics_, batch_metrics_, clock_}),
+      vision_({pipeline_, models_, config_.limits, devices_, metrics_, load_}) {
+  metrics_.SetQueueSource([this](int model) {
+    const QueueState queue = pipeline_.Queue(model);
+    return QueueSample{.depth = queue.depth,
+                       .capacity = queue.capacity,
+                       .oldest_age = queue.oldest_age,
+                       .predicted_drain = queue.predicted_drain};
+  });
+}
+
+App::~App() {
+  if (grpc_.server && state_ != HealthState::kDraining) {
+    health_.EndWatches();
+    StopGrpc(clock_.Now());
+  }
+  metrics_.SetQueueSource({});
+}
+
+absl::StatusOr<std::unique_ptr<App>> App::Start(const Config& config) {
+  if (const absl::Status status = CheckSupported(config); !status.ok()) return status;
+  auto threads = std::make_unique<ThreadPool>(Threads(config.threads));
+  absl::StatusOr<std::vector<ServedModel>> models = LoadModels(config, *threads);
+  if (!models.ok()) return models.status();
+  std::unique_ptr<App> app(new App(config, std::move(threads), *std::move(models)));
+  if (absl::Status status = app->Listen(); !status.ok()) return status;
+  if (absl::Status status = app->WarmUpModels(); !status.ok()) return status;
+  app->SetState(HealthState::kServing);
+  Log(LogLevel::kInfo, "ready",
+      {{"grpc", app->grpc_address().ToString()}, {"admin", app->admin_address().ToString()}});
+  return app;
+}
+
+absl::Status App::Listen() {
+  AdminPages pages{.metrics = [this] { return metrics_.Serialize(); },
+                   .not_ready = [this] { return NotReady(); },
+                   .version = absl::StrCat("{\"name\":\"spatial-mamba-server\",\"version\":\"",
+                                           ServerVersion(), "\"}\n")};
+  absl::StatusOr<std::unique_ptr<AdminServer>> admin =
+      AdminServer::Start(config_.admin, std::move(pages));
+  if (!admin.ok()) return admin.status();
+  admin_ = *std::move(admin);
+  absl::StatusOr<GrpcServer> grpc = StartGrpcServer(config_, {&vision_, &health_});
+  if (!grpc.ok()) return grpc.status();
+  grpc_ = *std::move(grpc);
+  Log(LogLevel::kInfo, "listening",
+      {{"grpc", grpc_address().ToString()}, {"admin", admin_address().ToString()}});
+  return absl::OkStatus();
+}
+
+absl::Status App::WarmUpModels() {
+  for (size_t i = 0; i < models_.models().size(); ++i) {
+    const ServedModel& model = models_.models()[i];
+    const auto index = static_cast<int>(i);
+    Profile profile;
+    try {
+      profile = WarmUp(model, *model.replicas.front());
+    } catch (const std::exception& error) {
+      return absl::InternalError(absl::StrCat("models.", i, " (", model.name,
+                                              "): a first forward pass failed: ", error.what()));
+    }
+    pipeline_.SetProfile(index, profile.fixed, profile.seconds_per_pixel);
+    const Metrics::ModelMetrics& metrics = metrics_.model(index);
+    metrics.load_seconds.Set(Seconds(model.load_time));
+    metrics.warmup_seconds.Set(Seconds(profile.taken));
+    metrics.loaded.Set(1);
+    Log(LogLevel::kInfo, "model_warm",
+        {{"model", model.name},
+         {"fixed_seconds", profile.fixed},
+         {"seconds_per_megapixel", profile.seconds_per_pixel * 1e6},
+         {"duration_seconds", profile.taken}});
+  }
+  return absl::OkStatus();
+}
+
+void App::SetState(HealthState state) {
+  state_ = state;
+  const bool serving = state == HealthState::kServing;
+  metrics_.SetHealth(state);
+  if (serving) vision_.SetReady(true);
+  health_.Set("", serving);
+  for (const ServedModel& model : models_.models()) health_.Set(Name(model.spec.task), serving);
+}
+
+std::string App::NotReady() const {
+  switch (state_.load()) {
+    case HealthState::kStarting:
+      return "the models are being warmed up";
+    case HealthState::kServing:
+      return "";
+    case HealthState::kDraining:
+      return "the server is shutting down";
+    case HealthState::kFailed:
+      return "the device has failed";
+  }
+  return "unknown state";
+}
+
+void App::Drain() {
+  SetState(HealthState::kDraining);
+  Log(LogLevel::kInfo, "draining",
+      {{"delay_seconds", config_.drain.delay}, {"timeout_seconds", config_.drain.timeout}});
+  std::mutex mutex;
+  std::condition_variable never;
+  std::unique_lock lock(mutex);
+  clock_.WaitUntil(lock, never, clock_.Now() + config_.drain.delay, [] { return false; });
+  health_.EndWatches();
+  StopGrpc(clock_.Now() + config_.drain.timeout);
+}
+
+// gRPC tells its clients to go elsewhere and waits for the calls in flight; beside it, the pipeline
+// ends those that take too long.
+void App::StopGrpc(TimePoint deadline) {
+  const TimePoint now = clock_.Now();
+  const auto left = std::chrono::system_clock::now() + (deadline - now) + kFlush;
+  std::jthread shutdown([this, left] { grpc_.server->Shutdown(left); });
+  const int64_t failed = pipeline_.Drain(deadline);
+  shutdown.join();
+  Log(LogLevel::kInfo, "drained",
+      {{"failed_requests", failed}, {"duration_seconds", clock_.Now() - now}});
+}
+
+}  // namespace spatialmamba

@@ -1,0 +1,175 @@
+#include "server/convert.h"
+
+#include <chrono>
+#include <type_traits>
+#include <utility>
+
+namespace spatialmamba {
+namespace {
+
+std::optional<PixelLayout> LayoutOf(v1::PixelFormat format) {
+  switch (format) {
+    case v1::PIXEL_FORMAT_RGB:
+      return PixelLayout::kRgb;
+    case v1::PIXEL_FORMAT_BGR:
+      return PixelLayout::kBgr;
+    case v1::PIXEL_FORMAT_GREY:
+      return PixelLayout::kGrey;
+    default:
+      return std::nullopt;
+  }
+}
+
+PictureSource TakePicture(v1::Image& image) {
+  PictureSource picture;
+  switch (image.source_case()) {
+    case v1::Image::kEncoded:
+      picture.kind = PictureSource::Kind::kEncoded;
+      picture.bytes = std::move(*image.mutable_encoded());
+      break;
+    case v1::Image::kRaw:
+      picture.kind = PictureSource::Kind::kRaw;
+      picture.bytes = std::move(*image.mutable_raw()->mutable_pixels());
+      picture.height = image.raw().height();
+      picture.width = image.raw().width();
+      picture.layout = LayoutOf(image.raw().format());
+      break;
+    case v1::Image::SOURCE_NOT_SET:
+      break;
+  }
+  return picture;
+}
+
+template <typename Request>
+VisionRequest FromImages(Method method, VisionTask task, Request& request) {
+  VisionRequest plain{.method = method,
+                      .task = task,
+                      .model_name = request.model().name(),
+                      .model_version = request.model().version()};
+  plain.images.reserve(static_cast<size_t>(request.images_size()));
+  for (v1::Image& image : *request.mutable_images()) plain.images.push_back(TakePicture(image));
+  return plain;
+}
+
+void SetDuration(Duration duration, google::protobuf::Duration& message) {
+  const int64_t nanos = std::chrono::nanoseconds(duration).count();
+  message.set_seconds(nanos / 1'000'000'000);
+  message.set_nanos(static_cast<int32_t>(nanos % 1'000'000'000));
+}
+
+void Explain(const Timing& timing, const std::vector<std::string>& devices,
+             v1::Explanation& message) {
+  SetDuration(timing.decode, *message.mutable_decode());
+  SetDuration(timing.preprocess, *message.mutable_preprocess());
+  SetDuration(timing.queue, *message.mutable_queue());
+  SetDuration(timing.inference, *message.mutable_inference());
+  SetDuration(timing.postprocess, *message.mutable_postprocess());
+  message.set_batch_size(static_cast<int32_t>(timing.batch_size));
+  message.set_batch_closed_by(Name(timing.closed_by));
+  message.set_device(devices[static_cast<size_t>(timing.device)]);
+}
+
+v1::Task ToProto(VisionTask task) {
+  switch (task) {
+    case VisionTask::kClassify:
+      return v1::TASK_CLASSIFY;
+    case VisionTask::kDetect:
+      return v1::TASK_DETECT;
+    case VisionTask::kSegment:
+      return v1::TASK_SEGMENT;
+  }
+  return v1::TASK_UNSPECIFIED;
+}
+
+void ToProto(const PreprocessOptions& options, v1::InputRule& rule) {
+  const auto set_scale = [&](const std::array<int64_t, 2>& scale) {
+    rule.set_scale_long(static_cast<int32_t>(scale[0]));
+    rule.set_scale_short(static_cast<int32_t>(scale[1]));
+  };
+  if (const auto* classify = std::get_if<ClassifyInput>(&options.input)) {
+    rule.set_crop(static_cast<int32_t>(classify->crop));
+    if (classify->crop > 0) rule.set_resize_short(static_cast<int32_t>(classify->resize_short));
+  } else if (const auto* detect = std::get_if<DetectInput>(&options.input)) {
+    set_scale(detect->scale);
+    rule.set_pad_multiple(static_cast<int32_t>(detect->pad));
+  } else if (const auto* segment = std::get_if<SegmentInput>(&options.input)) {
+    set_scale(segment->scale);
+  }
+  for (const float value : options.mean) rule.add_mean(value);
+  for (const float value : options.std) rule.add_std(value);
+  rule.set_applies_orientation(options.orientation == Orientation::kApply);
+}
+
+}  // namespace
+
+VisionRequest FromProto(v1::ClassifyRequest request) {
+  VisionRequest plain = FromImages(Method::kClassify, VisionTask::kClassify, request);
+  if (request.has_top_k()) plain.top_k = request.top_k();
+  return plain;
+}
+
+VisionRequest FromProto(v1::DetectRequest request) {
+  return FromImages(Method::kDetect, VisionTask::kDetect, request);
+}
+
+VisionRequest FromProto(v1::SegmentRequest request) {
+  return FromImages(Method::kSegment, VisionTask::kSegment, request);
+}
+
+void ToProto(const Answer& answer, const ReplyOptions& options,
+             const std::vector<std::string>& devices, v1::ClassifyResponse& response) {
+  const ServedModel& model = *answer.model;
+  response.mutable_model()->set_name(model.name);
+  response.mutable_model()->set_version(model.version);
+  response.mutable_model()->set_weights_sha256(model.sha256);
+  for (const ImageAnswer& image : answer.images) {
+    v1::Classification& result = *response.add_results();
+    result.mutable_image_size()->set_height(static_cast<int32_t>(image.height));
+    result.mutable_image_size()->set_width(static_cast<int32_t>(image.width));
+    for (const ClassScore& score : image.classes) {
+      v1::Class& one = *result.add_classes();
+      one.set_index(static_cast<int32_t>(score.index));
+      one.set_name(model.classes[static_cast<size_t>(score.index)].name);
+      one.set_probability(score.probability);
+      if (options.include_logits) one.set_logit(score.logit);
+    }
+    if (options.explain) Explain(image.timing, devices, *result.mutable_explanation());
+  }
+}
+
+void ToProto(const ServedModel& model, const ModelSurroundings& surroundings, v1::Model& message) {
+  message.set_name(model.name);
+  message.set_version(model.version);
+  message.set_task(ToProto(model.spec.task));
+  message.set_variant(std::string(VariantName(model.spec.variant)));
+  for (const int64_t dim : model.spec.variant.dims()) {
+    message.add_dims(static_cast<int32_t>(dim));
+  }
+  for (const int64_t depth : model.spec.variant.depths) {
+    message.add_depths(static_cast<int32_t>(depth));
+  }
+  for (size_t i = 0; i < model.classes.size(); ++i) {
+    const ClassLabel& label = model.classes[i];
+    v1::ClassInfo& info = *message.add_classes();
+    info.set_index(static_cast<int32_t>(i));
+    info.set_name(label.name);
+    info.set_category_id(static_cast<int32_t>(label.id));
+    if (label.color) {
+      info.mutable_color()->set_red((*label.color)[0]);
+      info.mutable_color()->set_green((*label.color)[1]);
+      info.mutable_color()->set_blue((*label.color)[2]);
+    }
+  }
+  ToProto(model.preprocess, *message.mutable_input());
+  v1::ModelLimits& limits = *message.mutable_limits();
+  limits.set_image_pixels(surroundings.limits.image_pixels);
+  limits.set_images_per_request(static_cast<int32_t>(
+      std::min(surroundings.limits.images_per_request, model.batching.max_queue)));
+  limits.set_message_bytes(surroundings.limits.message_bytes);
+  message.set_precision(model.precision);
+  message.set_device(surroundings.devices.front());
+  message.set_weights_sha256(model.sha256);
+  message.set_ready(surroundings.ready);
+}
+
+}  // namespace spatialmamba

@@ -1,0 +1,74 @@
+#include <malloc.h>
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "server/app.h"
+#include "server/config.h"
+#include "server/log.h"
+#include "server/ports_file.h"
+#include "server/stop_signal.h"
+
+namespace {
+
+struct Arguments {
+  std::string config;
+  std::vector<std::string> overrides;
+  bool check_config = false;
+  std::string ports_file;
+};
+
+int Fail(const absl::Status& status) {
+  std::cerr << "spatial-mamba-server: " << std::string(status.message()) << std::endl;
+  return 1;
+}
+
+int Run(const Arguments& arguments) {
+  using namespace spatialmamba;
+  const absl::StatusOr<Config> config = LoadConfig(arguments.config, arguments.overrides);
+  if (!config.ok()) return Fail(config.status());
+  if (arguments.check_config) {
+    if (const absl::Status status = CheckSupported(*config); !status.ok()) return Fail(status);
+    std::cout << FormatConfig(*config);
+    return 0;
+  }
+  ConfigureLog(config->log);
+  absl::StatusOr<std::unique_ptr<App>> app = App::Start(*config);
+  if (!app.ok()) return Fail(app.status());
+  if (!arguments.ports_file.empty()) {
+    const absl::Status status = WritePortsFile(arguments.ports_file, (*app)->grpc_address().port,
+                                               (*app)->admin_address().port);
+    if (!status.ok()) return Fail(status);
+  }
+  WaitForStopSignal();
+  (*app)->Drain();
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  // Messages of some megabytes come and go: memory that was given back to the system costs a page
+  // fault for every 4 KiB when the next one comes.
+  mallopt(M_MMAP_THRESHOLD, 32 << 20);
+  mallopt(M_TRIM_THRESHOLD, 256 << 20);
+  spatialmamba::CatchStopSignals();
+
+  Arguments arguments;
+  CLI::App command("Serves Spatial-Mamba vision models over gRPC.", "spatial-mamba-server");
+  command.add_option("--config", arguments.config, "Configuration file (YAML)")->required();
+  command.add_option("--set", arguments.overrides, "Override a key: batching.max_batch_size=4")
+      ->type_name("KEY=VALUE")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command.add_flag("--check-config", arguments.check_config,
+                   "Validate, print the effective configuration and exit");
+  command.add_option("--ports-file", arguments.ports_file,
+                     "Write the ports as JSON to this file when ready");
+  command.set_version_flag("--version", spatialmamba::ServerVersion());
+  CLI11_PARSE(command, argc, argv);
+  return Run(arguments);
+}

@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstdint>
+#include <variant>
+
+#include "model/image/decode.h"
+#include "model/image/image.h"
+#include "server/config.h"
+#include "server/model_table.h"
+#include "server/request.h"
+
+namespace spatialmamba {
+
+// What is known of a picture before it is decoded, and so of its cost.
+struct PicturePlan {
+  ImageHeader header;  // encoded pictures only
+  int64_t height = 0;  // after orientation
+  int64_t width = 0;
+  int64_t input_pixels = 0;  // of the network's input
+  int64_t queue_bytes = 0;   // of host memory while it waits
+  int64_t decode_bytes = 0;  // of host memory while it is decoded and preprocessed, about
+};
+
+// Checks a picture against all limits by its header alone. Throws ImageError.
+std::variant<PicturePlan, ServiceError> PlanPicture(const PictureSource& picture,
+                                                    const ServedModel& model,
+                                                    const LimitsConfig& limits);
+
+// The picture's pixels. Throws ImageError.
+Image Decode(const PictureSource& picture, const PicturePlan& plan, const ServedModel& model);
+
+}  // namespace spatialmamba

@@ -1,0 +1,111 @@
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "batching/batcher.h"
+#include "batching/clock.h"
+#include "batching/observer.h"
+#include "server/config.h"
+#include "server/metrics.h"
+#include "server/model_table.h"
+#include "server/request.h"
+#include "server/work_pool.h"
+
+namespace spatialmamba {
+
+// One request, stage by stage, in the order of pipeline.cc:
+//
+//   caller's thread   select the model, validate, plan by the headers, take places in the queue
+//   CPU pool          decode, preprocess, queue           (each image by itself)
+//   device's worker   run a batch of images of any requests
+//   CPU pool          postprocess; the last image answers
+//
+// Every request is answered exactly once, whatever happens: by its last image, its first failure,
+// its cancellation, or the end of the drain. From then on its other images are skipped wherever
+// they are. Thread-safe; no method blocks but Drain and the destructor.
+class Pipeline {
+ public:
+  // Called once, on any thread, without a lock. `model`: what was asked for, or Metrics::kNoModel.
+  using Done = std::function<void(int model, Outcome outcome)>;
+  class Request;
+  // Of a request in flight; expires when it is over.
+  using Ticket = std::weak_ptr<Request>;
+
+  struct Options {
+    LimitsConfig limits;
+    int decode_threads = 1;
+    int devices = 1;
+  };
+  // What it works with; all outlive it.
+  struct Parts {
+    const ModelTable& models;
+    Metrics& metrics;
+    BatchObserver& observer;
+    Clock& clock;
+  };
+
+  Pipeline(const Options& options, const Parts& parts);
+  // Fails what is in flight (DRAINING) and waits for the batch that runs.
+  ~Pipeline();
+  Pipeline(const Pipeline&) = delete;
+  Pipeline& operator=(const Pipeline&) = delete;
+
+  Ticket Start(VisionRequest input, Done done);
+  // Nobody waits for the answer any more: the caller went away, or its deadline has come.
+  void Cancel(const Ticket& ticket);
+
+  // From now on new requests are refused (DRAINING).
+  void BeginDrain() { batcher_.BeginDrain(); }
+  // Waits until all requests are answered; fails those that are not by `deadline` (DRAINING).
+  // Returns how many those were.
+  int64_t Drain(TimePoint deadline);
+
+  // How long a model's forward takes, measured before serving.
+  void SetProfile(int model, Duration fixed, double seconds_per_pixel) {
+    batcher_.SetProfile(model, fixed, seconds_per_pixel);
+  }
+  QueueState Queue(int model) const { return batcher_.State(model); }
+
+ private:
+  class ImageTask;
+  using Error = std::optional<ServiceError>;
+
+  // The stages.
+  Error SelectModel(Request& request) const;
+  Error Validate(const Request& request) const;
+  Error PlanImages(Request& request) const;
+  Error Admit(Request& request);
+  void Decode(const std::shared_ptr<Request>& request, size_t image);
+  void Queue(const std::shared_ptr<Request>& request, size_t image, NetworkInput input);
+  void RunBatch(int device, const Batch& batch);
+  void Infer(int device, std::span<ImageTask* const> tasks);
+  void Postprocess(Request& request, size_t image, const Prediction& prediction);
+
+  bool Skip(Request& request, size_t image);
+  void Fail(Request& request, ServiceError error);
+  void Finish(Request& request, Outcome outcome);
+  WorkPool::Job MakeJob(const std::shared_ptr<Request>& request, size_t image,
+                        std::function<void()> run);
+
+  const LimitsConfig limits_;
+  const ModelTable& models_;
+  Metrics& metrics_;
+  Clock& clock_;
+
+  std::mutex mutex_;  // guards in_flight_
+  std::condition_variable answered_;
+  std::unordered_map<const Request*, Ticket> in_flight_;
+
+  Batcher batcher_;
+  WorkPool pool_;  // last: its jobs use everything above
+};
+
+}  // namespace spatialmamba
