@@ -58,7 +58,7 @@ def with_bars(picture: Image.Image, title: str, note: str, bars: Sequence[tuple[
     heading, text = ImageFont.load_default(7.5 * unit), ImageFont.load_default(4.6 * unit)
 
     heading_height = 13 * unit
-    sheet = Image.new("RGB", (width, round(picture.height + heading_height + row * len(bars) + 2 * unit)), PAPER)
+    sheet = Image.new("RGB", (width, round(picture.height + heading_height + row * len(bars) + 3 * unit)), PAPER)
     sheet.paste(picture)
     draw = ImageDraw.Draw(sheet)
 
@@ -68,19 +68,23 @@ def with_bars(picture: Image.Image, title: str, note: str, bars: Sequence[tuple[
     draw.text((margin, middle), shortened(title, heading, width - 3 * margin - note_width), INK, heading, anchor="lm")
 
     label_width, percent_width = 32 * unit, 16 * unit
-    left, right = margin + label_width + 2 * unit, width - margin - percent_width
+    left = round(margin + label_width + 2 * unit)
+    bar_size = round(width - margin - percent_width) - left, round(3.2 * unit)
     for index, (label, value) in enumerate(bars):
         middle = picture.height + heading_height + (index + 0.5) * row
         draw.text((margin, middle), shortened(label, text, label_width), INK, text, anchor="lm")
         draw.text((width - margin, middle), f"{100 * value:.1f} %", INK, text, anchor="rm")
-        _bar(draw, left, right, middle, 1.6 * unit, value, BEST if index == 0 else OTHER)
+        sheet.paste(_bar(bar_size, value, BEST if index == 0 else OTHER), (left, round(middle - bar_size[1] / 2)))
     return sheet
 
 
-def _bar(
-    draw: ImageDraw.ImageDraw, left: float, right: float, middle: float, half: float, value: float, color: tuple[int, int, int]
-) -> None:
-    draw.rounded_rectangle((left, middle - half, right, middle + half), half, TRACK)
-    end = left + (right - left) * min(max(value, 0.0), 1.0)
-    if end - left >= 1:
-        draw.rounded_rectangle((left, middle - half, max(end, left + 2 * half), middle + half), half, color)
+def _bar(size: tuple[int, int], value: float, color: tuple[int, int, int]) -> Image.Image:
+    """A bar with round ends, filled from the left; drawn large and reduced, so that its edges are smooth."""
+    width, height = 4 * size[0], 4 * size[1]
+    bar = Image.new("RGB", (width, height), PAPER)
+    draw = ImageDraw.Draw(bar)
+    draw.rounded_rectangle((0, 0, width - 1, height - 1), height / 2, TRACK)
+    end = round((width - 1) * min(max(value, 0.0), 1.0))
+    if end >= 4:
+        draw.rounded_rectangle((0, 0, max(end, height), height - 1), height / 2, color)
+    return bar.resize(size, Image.Resampling.LANCZOS)

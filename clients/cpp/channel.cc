@@ -1,0 +1,42 @@
+#include "clients/cpp/channel.h"
+
+#include <grpcpp/create_channel.h>
+#include <grpcpp/security/credentials.h>
+
+namespace spatialmamba {
+namespace {
+
+constexpr char kServiceConfig[] = R"({
+  "methodConfig": [{
+    "name": [{"service": "spatialmamba.v1.VisionService"}],
+    "retryPolicy": {
+      "maxAttempts": 5,
+      "initialBackoff": "0.1s",
+      "maxBackoff": "2s",
+      "backoffMultiplier": 2,
+      "retryableStatusCodes": ["UNAVAILABLE"]
+    }
+  }]
+})";
+
+bool IsLoopback(const std::string& target) {
+  return target.starts_with("localhost:") || target.starts_with("127.") ||
+         target.starts_with("[::1]");
+}
+
+}  // namespace
+
+std::shared_ptr<grpc::Channel> Connect(const std::string& target) {
+  constexpr int kLargestMessage = 64 << 20;
+  grpc::ChannelArguments arguments;
+  arguments.SetServiceConfigJSON(kServiceConfig);
+  arguments.SetMaxReceiveMessageSize(kLargestMessage);
+  // A request above this is never retried; gRPC's default is 256 KB, less than a photo.
+  arguments.SetInt(GRPC_ARG_PER_RPC_RETRY_BUFFER_SIZE, kLargestMessage);
+  if (IsLoopback(target)) {
+    arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);  // a proxy's loopback is not ours
+  }
+  return grpc::CreateCustomChannel(target, grpc::InsecureChannelCredentials(), arguments);
+}
+
+}  // namespace spatialmamba

@@ -1,0 +1,49 @@
+#pragma once
+
+#include <grpcpp/channel.h>
+#include <grpcpp/client_context.h>
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include "clients/cpp/call_error.h"
+
+namespace spatialmamba {
+
+// What the program exits with; documented in its help.
+enum ExitCode : int { kOk = 0, kSomeFailed = 1, kUsage = 2, kUnreachable = 3 };
+
+// The server that is asked, and how long each call may take with its retries.
+struct Server {
+  std::string target;
+  std::shared_ptr<grpc::Channel> channel;
+  std::chrono::milliseconds deadline;
+};
+
+struct Output {
+  std::ostream& out;
+  std::ostream& err;
+};
+
+struct ClassifyOptions {
+  std::vector<std::string> files;
+  std::string model;  // empty: the only classifier that is loaded
+  int32_t top_k = 5;
+  bool json = false;     // one object a line for each file
+  bool explain = false;  // also where the time went
+};
+
+// Each prints its answer to `out` or what went wrong to `err`.
+ExitCode Health(const Server& server, const std::string& service, const Output& output);
+ExitCode Models(const Server& server, const Output& output);
+ExitCode Classify(const Server& server, const ClassifyOptions& options, const Output& output);
+
+// The pieces that every command needs.
+void SetDeadline(const Server& server, grpc::ClientContext& context);
+ExitCode Report(const CallError& error, const Output& output);
+
+}  // namespace spatialmamba
