@@ -109,6 +109,9 @@ void PngReader::Start() {
   png_set_user_limits(png_, kMaxSide, kMaxSide);
   png_set_chunk_cache_max(png_, kMaxChunks);
   png_set_chunk_malloc_max(png_, kMaxChunkBytes);
+  // Profiles and texts are skipped, not unpacked: a negative count stands for all chunks that do
+  // not change the pixels.
+  png_set_keep_unknown_chunks(png_, PNG_HANDLE_CHUNK_NEVER, nullptr, -1);
   png_read_info(png_, info_);
 }
 

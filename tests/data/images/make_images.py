@@ -224,11 +224,25 @@ def tiffs() -> None:
     tiff("float.tif", strips(RGB[..., 0].astype("<f4")), basic(32, 1, 1) | eight_rows | {339: ("H", [3])})
 
 
+def bombs() -> None:
+    """Small files that ask for much: refused, or decoded without unpacking what no pixel needs."""
+    column = zlib.compress(bytes(1 << 20), 9)  # a tile a million columns wide of a picture of one
+    tags = basic(8, 1, 1) | {256: ("I", [1]), 257: ("I", [200]), 259: ("H", [8]), 322: ("I", [1 << 20]),
+                             323: ("I", [1])}
+    tiff("wide_tiles.tif", [column] + [b""] * 199, tags)
+    large = basic(8, 1, 1) | {322: ("I", [1 << 16]), 323: ("I", [1 << 16])}
+    tiff("large_tile.tif", [b"\0" * 16], large)
+    text = b"Comment\0\0" + zlib.compress(bytes(2 << 20), 9)
+    png("texts.png", rows(RGB), 2, extra=chunk(b"zTXt", text))
+    expect("texts.png", RGB)
+
+
 def main() -> None:
     jpegs()
     pngs()
     webps()
     tiffs()
+    bombs()
     (FOLDER / "expected.json").write_text(json.dumps(expected, indent=1) + "\n")
 
 

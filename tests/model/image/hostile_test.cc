@@ -93,6 +93,11 @@ TEST(HostileTest, SaysWhatIsWrongWithFilesThatAreNoPictures) {
 TEST(HostileTest, RefusesKindsThatAreNotSupported) {
   EXPECT_EQ(Refusal(ReadImageFile("animated.webp")), Reason::kUnsupportedFormat);
   EXPECT_EQ(Refusal(ReadImageFile("float.tif")), Reason::kUnsupportedFormat);
+  EXPECT_EQ(Refusal(ReadImageFile("wide_tiles.tif")), Reason::kUnsupportedFormat);
+}
+
+TEST(HostileTest, RefusesATileThatNeedsMoreMemoryThanThePicture) {
+  EXPECT_EQ(Refusal(ReadImageFile("large_tile.tif")), Reason::kCorrupt);
 }
 
 TEST(HostileTest, NamesTheLimitAndTheSizeOfAPictureThatIsTooLarge) {
