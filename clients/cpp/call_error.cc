@@ -75,6 +75,9 @@ std::string Render(const CallError& error) {
     text += " [" + error.reason + "]";
   }
   for (const FieldViolation& violation : error.field_violations) {
+    if (error.message.find(violation.description) != std::string::npos) {
+      continue;  // said already
+    }
     text += "\n  " + violation.field + ": " + violation.description;
   }
   if (error.retry_delay) {

@@ -26,6 +26,7 @@ MIN_WIDTH = 320
 
 def open_image(image: ImageInput, channel_order: ChannelOrder | None = None) -> Image.Image:
     """The picture as RGB, turned by its EXIF orientation."""
+    opened: Image.Image
     if isinstance(image, (bytes, bytearray, memoryview)):
         opened = Image.open(io.BytesIO(image))
     elif isinstance(image, (str, os.PathLike)):
@@ -81,10 +82,9 @@ def with_bars(picture: Image.Image, title: str, note: str, bars: Sequence[tuple[
 def _bar(size: tuple[int, int], value: float, color: tuple[int, int, int]) -> Image.Image:
     """A bar with round ends, filled from the left; drawn large and reduced, so that its edges are smooth."""
     width, height = 4 * size[0], 4 * size[1]
-    bar = Image.new("RGB", (width, height), PAPER)
-    draw = ImageDraw.Draw(bar)
-    draw.rounded_rectangle((0, 0, width - 1, height - 1), height / 2, TRACK)
-    end = round((width - 1) * min(max(value, 0.0), 1.0))
-    if end >= 4:
-        draw.rounded_rectangle((0, 0, max(end, height), height - 1), height / 2, color)
+    shape = Image.new("L", (width, height))
+    ImageDraw.Draw(shape).rounded_rectangle((0, 0, width - 1, height - 1), height / 2, 255)
+    filled = Image.new("RGB", (width, height), TRACK)
+    filled.paste(color, (0, 0, round(width * min(max(value, 0.0), 1.0)), height))
+    bar = Image.composite(filled, Image.new("RGB", (width, height), PAPER), shape)
     return bar.resize(size, Image.Resampling.LANCZOS)

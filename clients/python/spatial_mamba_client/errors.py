@@ -44,6 +44,8 @@ class SpatialMambaError(Exception):
         if self.reason:
             text += f" [{self.reason}]"
         for violation in self.field_violations:
+            if violation.description in self.message:
+                continue  # said already
             text += f"\n  {violation.field}: {violation.description}"
         if self.retry_delay is not None:
             text += f"\n  try again in {self.retry_delay:g} s"

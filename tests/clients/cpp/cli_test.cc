@@ -180,6 +180,13 @@ TEST(Cli, AnErrorShowsCodeMessageReasonAndFields) {
   EXPECT_THAT(run.out, IsEmpty());
 }
 
+TEST(Cli, WhatAMessageSaysIsNotSaidAgainForItsField) {
+  EXPECT_EQ(Render({.code = grpc::StatusCode::INVALID_ARGUMENT,
+                    .message = "images[0]: no bytes",
+                    .field_violations = {{"images[0]", "no bytes"}}}),
+            "INVALID_ARGUMENT: images[0]: no bytes");
+}
+
 TEST(Cli, DetailsOfAnotherMakeDoNotHideTheError) {
   FakeServer server;
   server.set_on_classify([](int, grpc::ServerContext&, v1::ClassifyResponse&) {

@@ -98,6 +98,12 @@ def test_an_error_carries_reason_fields_and_facts(client: Client, server: FakeSe
         assert part in str(error)
 
 
+def test_what_a_message_says_is_not_said_again_for_its_field() -> None:
+    violation = smc.FieldViolation("images[0]", "no bytes")
+    error = smc.InvalidArgument(grpc.StatusCode.INVALID_ARGUMENT, "images[0]: no bytes", field_violations=[violation])
+    assert str(error) == "INVALID_ARGUMENT: images[0]: no bytes"
+
+
 def test_details_of_another_make_do_not_hide_the_error(client: Client, server: FakeServer) -> None:
     def classify(request: object, context: grpc.ServicerContext) -> None:
         context.set_trailing_metadata((("grpc-status-details-bin", b"\xff\xff\xff"),))
