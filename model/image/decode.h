@@ -50,10 +50,13 @@ struct ImageHeader {
 // kUnsupportedFormat, kCorrupt, or kTooLarge if height * width exceeds `max_pixels`.
 ImageHeader ReadImageHeader(std::span<const std::byte> file, int64_t max_pixels);
 
-// Decodes the file that `header` was read from: grey becomes RGB, alpha is dropped, CMYK is
-// converted, 16-bit is reduced by >> 8, palettes are expanded, TIFF gives its first page. A file
-// that ends early or is damaged throws ImageError (kCorrupt): half a picture is a wrong answer.
-// Memory stays within a small multiple of the header's pixels.
+// Decodes the file that `header` was read from: grey becomes RGB, alpha is dropped (not blended),
+// CMYK is converted without a colour profile (in a JPEG taken to be inverted, as programs write
+// it), 16-bit is reduced by >> 8, palettes are expanded, TIFF gives its first page. A file that
+// ends early or is damaged throws ImageError (kCorrupt): half a picture is a wrong answer. Kinds
+// that are not decoded throw kUnsupportedFormat: animated WebP, JPEG of more than 100 scans or of
+// other than 8 bits, TIFF of floating point or in rare colours and compressions. Memory stays
+// within a small multiple of the header's pixels and the file.
 Image DecodeImage(std::span<const std::byte> file, const ImageHeader& header,
                   Orientation orientation);
 
