@@ -1,0 +1,49 @@
+#include "tests/server/tiny_model.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <stdexcept>
+#include <utility>
+#include <vector>
+
+#include "model/net/tensor_list.h"
+#include "model/weights/safetensors_writer.h"
+#include "tests/oracle/synthetic.h"
+
+namespace spatialmamba {
+namespace {
+
+Tensor FloatTensor(const std::vector<float>& values, const std::vector<int64_t>& shape) {
+  auto storage = std::make_shared<std::vector<std::byte>>(values.size() * sizeof(float));
+  std::memcpy(storage->data(), values.data(), storage->size());
+  return {.dtype = DType::kFloat32,
+          .shape = shape,
+          .strides = RowMajorStrides(shape),
+          .storage = std::move(storage)};
+}
+
+}  // namespace
+
+void WriteTinyModel(const std::filesystem::path& file, const TinyModel& model) {
+  std::map<std::string, Tensor> tensors;
+  for (const ExpectedTensor& tensor : ClassifierTensors(model.variant, model.classes)) {
+    if (tensor.optional) continue;
+    tensors[tensor.key] =
+        FloatTensor(oracle::Tensor(model.seed, tensor.key, tensor.shape), tensor.shape);
+  }
+  WriteSafetensors(file, tensors, model.metadata);
+}
+
+ScratchFolder::ScratchFolder() {
+  std::string name = (std::filesystem::temp_directory_path() / "spatial-mamba-XXXXXX").string();
+  if (mkdtemp(name.data()) == nullptr) throw std::runtime_error("no scratch folder: " + name);
+  path_ = name;
+}
+
+ScratchFolder::~ScratchFolder() {
+  std::error_code ignored;
+  std::filesystem::remove_all(path_, ignored);
+}
+
+}  // namespace spatialmamba
