@@ -1,10 +1,11 @@
 #include "model/image/resize.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstddef>
-#include <span>
+#include <limits>
+#include <opencv2/core.hpp>
+#include <opencv2/imgproc.hpp>
 #include <stdexcept>
 #include <vector>
 
@@ -128,71 +129,6 @@ Image CubicVertical(const Image& image, int64_t first, std::span<const Taps> row
   return result;
 }
 
-// Two sources of one output along one axis, and their 11-bit weights.
-struct Pair {
-  int64_t near = 0;
-  int64_t far = 0;
-  int32_t near_weight = 0;
-  int32_t far_weight = 0;
-};
-
-// Positions are float64, fractions float32. OpenCV zeroes the fraction beyond the edges for columns
-// only: at the top and the bottom both taps read the edge row with weights that add up to one, and
-// the two roundings can lose a unit.
-std::vector<Pair> LinearPairs(int64_t count, int64_t size, bool zero_at_edges) {
-  const double scale = 1.0 / (static_cast<double>(size) / static_cast<double>(count));
-  std::vector<Pair> pairs;
-  pairs.reserve(static_cast<size_t>(size));
-  for (int64_t i = 0; i < size; ++i) {
-    const auto position = static_cast<float>((static_cast<double>(i) + 0.5) * scale - 0.5);
-    const float floor = std::floor(position);
-    const auto index = static_cast<int64_t>(floor);
-    float fraction = position - floor;
-    if (zero_at_edges && (index < 0 || index >= count - 1)) {
-      fraction = 0;
-    }
-    pairs.push_back({.near = std::clamp<int64_t>(index, 0, count - 1),
-                     .far = std::clamp<int64_t>(index + 1, 0, count - 1),
-                     .near_weight = static_cast<int32_t>(std::lrint((1.0F - fraction) * 2048.0F)),
-                     .far_weight = static_cast<int32_t>(std::lrint(fraction * 2048.0F))});
-  }
-  return pairs;
-}
-
-// A source row resized horizontally, without the 4 bits that the vertical pass does not read.
-struct LinearRow {
-  int64_t source = -1;
-  std::vector<int32_t> values;
-};
-
-void FillLinearRow(const Image& image, int64_t source, std::span<const Pair> columns,
-                   LinearRow& row) {
-  const uint8_t* pixels = Row(image, source);
-  int32_t* value = row.values.data();
-  for (const Pair& pair : columns) {
-    const uint8_t* near = pixels + pair.near * kChannels;
-    const uint8_t* far = pixels + pair.far * kChannels;
-    for (int64_t channel = 0; channel < kChannels; ++channel) {
-      *value++ = (near[channel] * pair.near_weight + far[channel] * pair.far_weight) >> 4;
-    }
-  }
-  row.source = source;
-}
-
-// Finds a row among the two kept; if it is not there, computes it in place of the one that is not
-// `other`.
-const LinearRow& FindLinearRow(const Image& image, int64_t source, int64_t other,
-                               std::span<const Pair> columns, std::array<LinearRow, 2>& kept) {
-  for (const LinearRow& row : kept) {
-    if (row.source == source) {
-      return row;
-    }
-  }
-  LinearRow& replaced = kept[0].source == other ? kept[1] : kept[0];
-  FillLinearRow(image, source, columns, replaced);
-  return replaced;
-}
-
 }  // namespace
 
 Image ResizeBicubic(const Image& image, int64_t height, int64_t width, const Window& window) {
@@ -212,23 +148,18 @@ Image ResizeBicubic(const Image& image, int64_t height, int64_t width, const Win
 
 Image ResizeBilinear(const Image& image, int64_t height, int64_t width) {
   CheckSizes(image, height, width);
-  const std::vector<Pair> columns = LinearPairs(image.width, width, true);
-  const std::vector<Pair> rows = LinearPairs(image.height, height, false);
-  std::array<LinearRow, 2> kept;
-  for (LinearRow& row : kept) {
-    row.values.resize(static_cast<size_t>(width * kChannels));
+  constexpr int64_t kMost = std::numeric_limits<int>::max();
+  if (image.height > kMost || image.width > kMost || height > kMost || width > kMost) {
+    throw std::invalid_argument("a side of a picture is too long to be resized");
   }
+  // Pictures are the unit of parallelism here: OpenCV's own threads would fight over the cores.
+  static const bool kSingleThreaded = (cv::setNumThreads(1), true);
+  static_cast<void>(kSingleThreaded);
   Image result = BlackImage(height, width);
-  for (int64_t i = 0; i < height; ++i) {
-    const Pair& pair = rows[static_cast<size_t>(i)];
-    const auto& near = FindLinearRow(image, pair.near, pair.far, columns, kept).values;
-    const auto& far = FindLinearRow(image, pair.far, pair.near, columns, kept).values;
-    uint8_t* target = Row(result, i);
-    for (size_t j = 0; j < near.size(); ++j) {
-      const int32_t value = (pair.near_weight * near[j] >> 16) + (pair.far_weight * far[j] >> 16);
-      target[j] = static_cast<uint8_t>(std::clamp((value + 2) >> 2, 0, 255));
-    }
-  }
+  const cv::Mat source(static_cast<int>(image.height), static_cast<int>(image.width), CV_8UC3,
+                       const_cast<uint8_t*>(image.rgb.data()));  // only read
+  cv::Mat target(static_cast<int>(height), static_cast<int>(width), CV_8UC3, result.rgb.data());
+  cv::resize(source, target, target.size(), 0, 0, cv::INTER_LINEAR);
   return result;
 }
 

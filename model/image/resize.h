@@ -22,8 +22,8 @@ struct Window {
 // bytes.
 Image ResizeBicubic(const Image& image, int64_t height, int64_t width, const Window& window);
 
-// The picture resized to `height` x `width`, equal to the last bit to OpenCV's INTER_LINEAR of
-// 8-bit pictures: no antialiasing, 11-bit weights. Throws std::invalid_argument as ResizeBicubic
+// The picture resized to `height` x `width` by OpenCV's INTER_LINEAR: no antialiasing, fixed point
+// with 11-bit weights, the same bytes in every version and on every processor. Throws std::invalid_argument as ResizeBicubic
 // does.
 Image ResizeBilinear(const Image& image, int64_t height, int64_t width);
 
