@@ -6,6 +6,7 @@
 #include <limits>
 #include <opencv2/core.hpp>
 #include <opencv2/imgproc.hpp>
+#include <span>
 #include <stdexcept>
 #include <vector>
 
