@@ -11,8 +11,11 @@ if(NOT SPATIALMAMBA_LIBTORCH)
 endif()
 if(NOT EXISTS "${SPATIALMAMBA_LIBTORCH}/lib/libtorch_cpu.so")
   set(missing "${SPATIALMAMBA_LIBTORCH}")
+  if(NOT missing)
+    set(missing "${dependencies}/libtorch")
+  endif()
   unset(SPATIALMAMBA_LIBTORCH CACHE)  # or the next configure would not look again
-  message(FATAL_ERROR "LibTorch is missing: no lib/libtorch_cpu.so in \"${missing}\". Run `make build`, which installs "
+  message(FATAL_ERROR "LibTorch is missing: no lib/libtorch_cpu.so under \"${missing}\". Run `make build`, which installs "
           "it, or pass -DSPATIALMAMBA_LIBTORCH=<site-packages>/torch of an installed torch 2.11.0.")
 endif()
 
