@@ -93,25 +93,32 @@ void VisionCall::Record(int model, const std::optional<ServiceError>& error) con
   const grpc::StatusCode code = error ? Code(error->reason) : grpc::OK;
   books_.load.CountRequest(error.has_value());
   books_.metrics.CountRequest(method_, model, code, duration);
+  if (error) books_.metrics.CountError(method_, Name(error->reason));
+
+  const LogLevel level = !error                   ? LogLevel::kInfo
+                         : code == grpc::INTERNAL ? LogLevel::kError
+                                                  : LogLevel::kWarning;
+  if (!ProcessLog().Enabled(level) || (!error && !ProcessLog().Sample())) return;
+  const std::string name = model == Metrics::kNoModel ? "" : books_.models.at(model).name;
   if (!error) {
-    if (!ProcessLog().Enabled(LogLevel::kInfo) || !ProcessLog().Sample()) return;
-    Log(LogLevel::kInfo, "request",
+    Log(level, "request",
         {{"method", method},
-         {"code", 0},
+         {"code", static_cast<int>(code)},
+         {"model", name},
          {"images", images_},
          {"duration_seconds", duration},
          {"trace_id", trace_id_}});
-    return;
+  } else {
+    Log(level, "request",
+        {{"method", method},
+         {"code", static_cast<int>(code)},
+         {"reason", Name(error->reason)},
+         {"message", error->message},
+         {"model", name},
+         {"images", images_},
+         {"duration_seconds", duration},
+         {"trace_id", trace_id_}});
   }
-  books_.metrics.CountError(method_, Name(error->reason));
-  Log(code == grpc::INTERNAL ? LogLevel::kError : LogLevel::kWarning, "request",
-      {{"method", method},
-       {"code", static_cast<int>(code)},
-       {"reason", Name(error->reason)},
-       {"message", error->message},
-       {"images", images_},
-       {"duration_seconds", duration},
-       {"trace_id", trace_id_}});
 }
 
 }  // namespace spatialmamba

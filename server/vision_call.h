@@ -11,6 +11,7 @@
 
 #include "server/load_meter.h"
 #include "server/metrics.h"
+#include "server/model_table.h"
 #include "server/pipeline.h"
 #include "server/request.h"
 
@@ -24,6 +25,7 @@ class VisionCall final : public grpc::ServerUnaryReactor {
   struct Books {
     Metrics& metrics;
     LoadMeter& load;
+    const ModelTable& models;
     int64_t reply_bytes = 0;  // the largest reply allowed
   };
   // Fills the reply.

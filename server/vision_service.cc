@@ -25,7 +25,7 @@ Message Take(const Message* request) {
 VisionCall* NewCall(Method method, grpc::CallbackServerContext* context,
                     google::protobuf::MessageLite* response, const VisionService::Parts& parts) {
   return new VisionCall(method, *context, *response,
-                        {parts.metrics, parts.load, parts.limits.reply_bytes});
+                        {parts.metrics, parts.load, parts.models, parts.limits.reply_bytes});
 }
 
 }  // namespace
