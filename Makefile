@@ -24,7 +24,7 @@ demo: build ## Start the server, classify real photos through its API, show the 
 	PYTHONPATH=clients/python $(PYTHON) deploy/demo/demo.py $(ARGS)
 
 test: setup-test configure ## Build everything and run all tests; the last line is "N passed, N failed"
-	$(NINJA) || { printf 'The build failed; see above.\n0 passed, 1 failed\n'; exit 1; }
+	@$(NINJA) || { printf 'The build failed; see above.\n0 passed, 1 failed\n'; exit 1; }
 	tests/run.sh build/release --python $(PYTHON)
 
 build: setup configure ## Build the server and its tools into build/release/bin
