@@ -179,10 +179,11 @@ struct Batcher::Monitor {
     }
     const Duration least = model.cost.PredictAtBest(request.pixels);
     if (Later(now, least) > request.deadline) {
-      return Refusal{RefusalReason::kDeadline, Duration::zero(),
-                     absl::StrCat("the deadline leaves ", Milliseconds(request.deadline - now),
-                                  " ms, but an idle device takes ", Milliseconds(least),
-                                  " ms: allow the request more time")};
+      return Refusal{
+          RefusalReason::kDeadline, Duration::zero(),
+          absl::StrCat("the deadline leaves under ", Milliseconds(request.deadline - now),
+                       " ms, but an idle device takes ", Milliseconds(least),
+                       " ms: allow the request more time")};
     }
     const Duration drain = model.Drain(model.depth(), model.place_pixels + model.queue.pixels());
     const Duration retry = model.cost.profiled() ? std::max(drain, kShortestRetry) : kRetryLater;

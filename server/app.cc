@@ -7,6 +7,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "model/ops/instruction_set.h"
+#include "model/runtime/cuda_devices.h"
 #include "server/log.h"
 #include "server/model_loader.h"
 #include "server/warm_up.h"
@@ -39,6 +42,16 @@ MetricsOptions ToMetricsOptions(const Config& config, const ModelTable& models,
 }
 
 double Seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
+
+// What computes, and what of GPUs there is but is not used by this version.
+void LogDevice(const ThreadPool& threads) {
+  const CudaDevices gpus = ListCudaDevices();
+  Log(LogLevel::kInfo, "device",
+      {{"device", "cpu"},
+       {"threads", threads.threads()},
+       {"instruction_set", Name(CurrentInstructionSet())},
+       {"unused_gpus", gpus.names.empty() ? gpus.why_none : absl::StrJoin(gpus.names, ", ")}});
+}
 
 }  // namespace
 
@@ -76,6 +89,7 @@ App::~App() {
 absl::StatusOr<std::unique_ptr<App>> App::Start(const Config& config) {
   if (const absl::Status status = CheckSupported(config); !status.ok()) return status;
   auto threads = std::make_unique<ThreadPool>(Threads(config.threads));
+  LogDevice(*threads);
   absl::StatusOr<std::vector<ServedModel>> models = LoadModels(config, *threads);
   if (!models.ok()) return models.status();
   std::unique_ptr<App> app(new App(config, std::move(threads), *std::move(models)));
