@@ -2,8 +2,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <condition_variable>
 #include <exception>
-#include <thread>
+#include <mutex>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -17,8 +18,11 @@
 namespace spatialmamba {
 namespace {
 
+// How long requests are refused at least before connections end: callers that send one after the
+// other learn from a refusal that they should go elsewhere, and when to try again.
+constexpr std::chrono::milliseconds kFarewell{250};
 // After the last answer was given, for it to reach its caller.
-constexpr std::chrono::seconds kFlush{5};
+constexpr std::chrono::seconds kFlush{2};
 
 int Threads(int64_t configured) {
   return configured > 0 ? static_cast<int>(configured) : UsableCores();
@@ -79,10 +83,7 @@ App::App(const Config& config, std::unique_ptr<ThreadPool> threads, std::vector<
 }
 
 App::~App() {
-  if (grpc_.server && state_ != HealthState::kDraining) {
-    health_.EndWatches();
-    StopGrpc(clock_.Now());
-  }
+  if (grpc_.server && state_ != HealthState::kDraining) StopGrpc(clock_.Now());
   metrics_.SetQueueSource({});
 }
 
@@ -170,24 +171,28 @@ void App::Drain() {
   SetState(HealthState::kDraining);
   Log(LogLevel::kInfo, "draining",
       {{"delay_seconds", config_.drain.delay}, {"timeout_seconds", config_.drain.timeout}});
-  std::mutex mutex;
-  std::condition_variable never;
-  std::unique_lock lock(mutex);
-  clock_.WaitUntil(lock, never, clock_.Now() + config_.drain.delay, [] { return false; });
-  health_.EndWatches();
+  WaitUntil(clock_.Now() + config_.drain.delay);
   StopGrpc(clock_.Now() + config_.drain.timeout);
 }
 
-// gRPC tells its clients to go elsewhere and waits for the calls in flight; beside it, the pipeline
-// ends those that take too long.
+// First the requests, then the connections: gRPC cuts off, without a status, the calls that reach a
+// server which it is shutting down, and that must hit neither an accepted call nor one that could
+// be told to go elsewhere.
 void App::StopGrpc(TimePoint deadline) {
-  const TimePoint now = clock_.Now();
-  const auto left = std::chrono::system_clock::now() + (deadline - now) + kFlush;
-  std::jthread shutdown([this, left] { grpc_.server->Shutdown(left); });
+  const TimePoint begun = clock_.Now();
   const int64_t failed = pipeline_.Drain(deadline);
-  shutdown.join();
+  WaitUntil(std::min(begun + kFarewell, deadline));
+  health_.EndWatches();
+  grpc_.server->Shutdown(std::chrono::system_clock::now() + kFlush);
   Log(LogLevel::kInfo, "drained",
-      {{"failed_requests", failed}, {"duration_seconds", clock_.Now() - now}});
+      {{"failed_requests", failed}, {"duration_seconds", clock_.Now() - begun}});
+}
+
+void App::WaitUntil(TimePoint time) {
+  std::mutex mutex;
+  std::condition_variable never;
+  std::unique_lock lock(mutex);
+  clock_.WaitUntil(lock, never, time, [] { return false; });
 }
 
 }  // namespace spatialmamba

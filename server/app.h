@@ -1,9 +1,7 @@
 #pragma once
 
 #include <atomic>
-#include <condition_variable>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -42,9 +40,9 @@ class App {
   const Endpoint& grpc_address() const { return grpc_.address; }
   const Endpoint& admin_address() const { return admin_->address(); }
 
-  // Readiness off, liveness on; accepts for drain.delay more; finishes all that was accepted, and
-  // fails at drain.timeout what is unfinished. The admin port serves until the destructor. Blocks;
-  // once.
+  // Readiness off, liveness on; accepts for drain.delay more; then refuses (DRAINING), finishes all
+  // that was accepted, fails at drain.timeout what is unfinished, and ends the connections. The
+  // admin port serves until the destructor. Blocks; once.
   void Drain();
 
   Metrics& metrics() { return metrics_; }
@@ -57,6 +55,7 @@ class App {
   void SetState(HealthState state);
   std::string NotReady() const;
   void StopGrpc(TimePoint deadline);
+  void WaitUntil(TimePoint time);
 
   const Config config_;
   const std::vector<std::string> devices_ = {"cpu"};

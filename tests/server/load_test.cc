@@ -99,16 +99,17 @@ TEST_F(LoadTest, ADeadlineTooShortForAnIdleDeviceIsRefusedWithoutARetryHint) {
 
 TEST_F(LoadTest, ACancelledCallIsCountedAndWhatWaitsOfItNeverRuns) {
   Start("batching: {max_batch_size: 1}\n");
+  const v1::ClassifyRequest request = Pictures(48, 300);
   grpc::ClientContext context;
   Reply reply;
-  std::jthread caller([&] { reply = client_->Classify(Pictures(16, 300), context); });
+  std::jthread caller([&] { reply = client_->Classify(request, context); });
   ASSERT_TRUE(Eventually([&] { return Metric(kInFlight) == 1; }));
   context.TryCancel();
   caller.join();
   EXPECT_EQ(reply.status.error_code(), grpc::CANCELLED);
   EXPECT_TRUE(Eventually([&] { return Metric(Requests("CANCELLED")) == 1; }));
   // Every image is either run or counted as dropped.
-  EXPECT_TRUE(Eventually([&] { return Metric(Dropped("cancelled")) + Metric(kImagesRun) == 16; }));
+  EXPECT_TRUE(Eventually([&] { return Metric(Dropped("cancelled")) + Metric(kImagesRun) == 48; }));
   EXPECT_GT(Metric(Dropped("cancelled")), 0);
   EXPECT_EQ(Metric(kInFlight), 0);
   EXPECT_TRUE(client_->Classify(Pictures(1, 32)).status.ok());
@@ -142,10 +143,11 @@ TEST_F(LoadTest, AFullQueueRefusesWholeRequestsWithTheTimeToRetryAfter) {
 
 TEST_F(LoadTest, ADrainFinishesWhatWasAccepted) {
   Start("batching: {max_batch_size: 2}\n");
+  const v1::ClassifyRequest request = Pictures(48, 200);
   std::vector<Reply> replies(6);
   std::vector<std::jthread> callers;
   for (Reply& reply : replies) {
-    callers.emplace_back([&] { reply = client_->Classify(Pictures(4, 200)); });
+    callers.emplace_back([&] { reply = client_->Classify(request); });
   }
   ASSERT_TRUE(Eventually([&] { return Metric(kInFlight) == 6; }));
   app_->Drain();
@@ -159,8 +161,9 @@ TEST_F(LoadTest, ADrainFinishesWhatWasAccepted) {
 
 TEST_F(LoadTest, ADrainThatTakesTooLongFailsWhatIsLeft) {
   Start("batching: {max_batch_size: 1}\ndrain: {timeout: 0s}\n");
+  const v1::ClassifyRequest request = Pictures(48, 300);
   Reply reply;
-  std::jthread caller([&] { reply = client_->Classify(Pictures(32, 300)); });
+  std::jthread caller([&] { reply = client_->Classify(request); });
   ASSERT_TRUE(Eventually([&] { return Metric(kInFlight) == 1; }));
   app_->Drain();
   caller.join();
@@ -172,8 +175,9 @@ TEST_F(LoadTest, ADrainThatTakesTooLongFailsWhatIsLeft) {
 
 TEST_F(LoadTest, AServerThatIsDestroyedAnswersWhatIsInFlight) {
   Start("batching: {max_batch_size: 1}\n");
+  const v1::ClassifyRequest request = Pictures(48, 300);
   Reply reply;
-  std::jthread caller([&] { reply = client_->Classify(Pictures(32, 300)); });
+  std::jthread caller([&] { reply = client_->Classify(request); });
   ASSERT_TRUE(Eventually([&] { return Metric(kInFlight) == 1; }));
   app_.reset();
   caller.join();
