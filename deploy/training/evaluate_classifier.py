@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -135,7 +136,10 @@ def main() -> None:
     if options.write_metrics:
         with safe_open(str(options.file), "pt") as stored:
             tensors = {key: stored.get_tensor(key) for key in stored.keys()}
-        save_file(tensors, str(options.file), {**metadata, "metrics": json.dumps(metrics)})
+        aside = options.file.with_suffix(".partial")
+        save_file(tensors, str(aside), {**metadata, "metrics": json.dumps(metrics)})
+        aside.chmod(0o644)  # the library leaves it to its owner alone
+        os.replace(aside, options.file)
 
 
 if __name__ == "__main__":
