@@ -1,8 +1,10 @@
 #include "server/picture.h"
 
 #include <algorithm>
+#include <exception>
 #include <span>
 #include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "model/tasks/preprocess.h"
@@ -56,8 +58,7 @@ PicturePlan PlanEncoded(const PictureSource& picture, const ServedModel& model,
   return plan;
 }
 
-}  // namespace
-
+// Throws ImageError.
 std::variant<PicturePlan, ServiceError> PlanPicture(const PictureSource& picture,
                                                     const ServedModel& model,
                                                     const LimitsConfig& limits) {
@@ -96,7 +97,34 @@ std::variant<PicturePlan, ServiceError> PlanPicture(const PictureSource& picture
   return plan;
 }
 
-Image Decode(const PictureSource& picture, const PicturePlan& plan, const ServedModel& model) {
+}  // namespace
+
+std::variant<std::vector<PicturePlan>, ServiceError> PlanPictures(
+    const std::vector<PictureSource>& pictures, const ServedModel& model,
+    const LimitsConfig& limits) {
+  std::vector<PicturePlan> plans;
+  int64_t bytes = 0;
+  for (size_t i = 0; i < pictures.size(); ++i) {
+    try {
+      auto plan = PlanPicture(pictures[i], model, limits);
+      if (auto* error = std::get_if<ServiceError>(&plan)) return AtImage(i, std::move(*error));
+      plans.push_back(std::get<PicturePlan>(plan));
+    } catch (...) {
+      return AtImage(i, FromException(std::current_exception()));
+    }
+    bytes += plans.back().queue_bytes;
+  }
+  if (bytes <= limits.queue_bytes) return plans;
+  ServiceError error = LimitError(
+      ErrorReason::kRequestTooLarge, limits.queue_bytes, bytes,
+      absl::StrCat("the images take ", bytes, " bytes while they wait, more than the limit of ",
+                   limits.queue_bytes, ": send fewer or smaller pictures a request"));
+  error.field = "images";
+  return error;
+}
+
+Image DecodePicture(const PictureSource& picture, const PicturePlan& plan,
+                    const ServedModel& model) {
   if (picture.kind == PictureSource::Kind::kRaw) {
     return FromPixels(Bytes(picture), picture.height, picture.width, *picture.layout,
                       plan.height * plan.width);

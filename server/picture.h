@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <variant>
+#include <vector>
 
 #include "model/image/decode.h"
 #include "model/image/image.h"
@@ -21,12 +22,13 @@ struct PicturePlan {
   int64_t decode_bytes = 0;  // of host memory while it is decoded and preprocessed, about
 };
 
-// Checks a picture against all limits by its header alone. Throws ImageError.
-std::variant<PicturePlan, ServiceError> PlanPicture(const PictureSource& picture,
-                                                    const ServedModel& model,
-                                                    const LimitsConfig& limits);
+// Plans every picture of a request, or says which one exceeds which limit. Nothing is decoded.
+std::variant<std::vector<PicturePlan>, ServiceError> PlanPictures(
+    const std::vector<PictureSource>& pictures, const ServedModel& model,
+    const LimitsConfig& limits);
 
 // The picture's pixels. Throws ImageError.
-Image Decode(const PictureSource& picture, const PicturePlan& plan, const ServedModel& model);
+Image DecodePicture(const PictureSource& picture, const PicturePlan& plan,
+                    const ServedModel& model);
 
 }  // namespace spatialmamba

@@ -1,11 +1,11 @@
 #include "server/pipeline.h"
 
+#include <algorithm>
 #include <atomic>
 #include <exception>
 #include <string>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "model/tasks/preprocess.h"
 #include "server/picture.h"
 
@@ -20,12 +20,6 @@ BatcherOptions ToBatcherOptions(const Pipeline::Options& options, const ModelTab
                               .max_queue = model.batching.max_queue});
   }
   return batcher;
-}
-
-ServiceError AtImage(size_t image, ServiceError error) {
-  error.field = absl::StrCat("images[", image, "]");
-  error.message = absl::StrCat(error.field, ": ", error.message);
-  return error;
 }
 
 TimePoint Later(TimePoint time, Duration by) {
@@ -133,52 +127,14 @@ Pipeline::Error Pipeline::SelectModel(Request& request) const {
 }
 
 Pipeline::Error Pipeline::Validate(const Request& request) const {
-  const auto images = static_cast<int64_t>(request.input.images.size());
-  if (images == 0) {
-    return ServiceError{.reason = ErrorReason::kImageMissing,
-                        .message = "images is empty: send at least one picture",
-                        .field = "images"};
-  }
-  const int64_t most =
-      std::min(limits_.images_per_request, models_.at(request.model).batching.max_queue);
-  if (images > most) {
-    ServiceError error =
-        LimitError(ErrorReason::kTooManyImages, most, images,
-                   absl::StrCat("the request has ", images, " images, more than the limit of ",
-                                most, ": send several requests"));
-    error.field = "images";
-    return error;
-  }
-  if (request.input.top_k < 1) {
-    return ServiceError{.reason = ErrorReason::kInvalidOption,
-                        .message = absl::StrCat("top_k is ", request.input.top_k,
-                                                ": set at least 1, or leave it out for 5"),
-                        .field = "top_k"};
-  }
-  return std::nullopt;
+  const int64_t places = models_.at(request.model).batching.max_queue;
+  return CheckRequest(request.input, std::min(limits_.images_per_request, places));
 }
 
 Pipeline::Error Pipeline::PlanImages(Request& request) const {
-  const ServedModel& model = models_.at(request.model);
-  int64_t bytes = 0;
-  for (size_t i = 0; i < request.input.images.size(); ++i) {
-    try {
-      auto plan = PlanPicture(request.input.images[i], model, limits_);
-      if (auto* error = std::get_if<ServiceError>(&plan)) return AtImage(i, std::move(*error));
-      request.plans.push_back(std::get<PicturePlan>(plan));
-    } catch (...) {
-      return AtImage(i, FromException(std::current_exception()));
-    }
-    bytes += request.plans.back().queue_bytes;
-  }
-  if (bytes > limits_.queue_bytes) {
-    ServiceError error = LimitError(
-        ErrorReason::kRequestTooLarge, limits_.queue_bytes, bytes,
-        absl::StrCat("the images take ", bytes, " bytes while they wait, more than the limit of ",
-                     limits_.queue_bytes, ": send fewer or smaller pictures a request"));
-    error.field = "images";
-    return error;
-  }
+  auto plans = PlanPictures(request.input.images, models_.at(request.model), limits_);
+  if (auto* error = std::get_if<ServiceError>(&plans)) return std::move(*error);
+  request.plans = std::get<std::vector<PicturePlan>>(std::move(plans));
   return std::nullopt;
 }
 
@@ -214,7 +170,7 @@ void Pipeline::Decode(const std::shared_ptr<Request>& request, size_t image) {
   Timing& timing = request->answers[image].timing;
   PictureSource& source = request->input.images[image];
   const TimePoint begun = clock_.Now();
-  const Image pixels = spatialmamba::Decode(source, request->plans[image], model);
+  const Image pixels = DecodePicture(source, request->plans[image], model);
   source = PictureSource();  // its bytes are not needed any more
   const TimePoint decoded = clock_.Now();
   NetworkInput input = Preprocess(pixels, model.preprocess);

@@ -65,4 +65,7 @@ struct Answer {
 
 using Outcome = std::variant<Answer, ServiceError>;
 
+// What is wrong with a request whatever its pictures are; nothing if it may have that many images.
+std::optional<ServiceError> CheckRequest(const VisionRequest& request, int64_t most_images);
+
 }  // namespace spatialmamba

@@ -100,6 +100,13 @@ ServiceError LimitError(ErrorReason reason, int64_t limit, int64_t value,
           .metadata = {{"limit", absl::StrCat(limit)}, {"value", absl::StrCat(value)}}};
 }
 
+ServiceError AtImage(size_t image, ServiceError error) {
+  if (error.reason == ErrorReason::kInternal) return error;
+  error.field = absl::StrCat("images[", image, "]");
+  error.message = absl::StrCat(error.field, ": ", error.message);
+  return error;
+}
+
 ServiceError FromRefusal(const Refusal& refusal) {
   constexpr ErrorReason kOfRefusal[] = {ErrorReason::kQueueFull, ErrorReason::kOverloaded,
                                         ErrorReason::kDeadlineExceeded, ErrorReason::kDraining};

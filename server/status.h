@@ -54,6 +54,8 @@ struct ServiceError {
 // A bound of the request that was exceeded.
 ServiceError LimitError(ErrorReason reason, int64_t limit, int64_t value,
                         const std::string& message);
+// An error of one image of a request: names it, unless it is the server's fault.
+ServiceError AtImage(size_t image, ServiceError error);
 ServiceError FromRefusal(const Refusal& refusal);
 ServiceError FromDrop(DropReason reason);
 // Logs what happened; the caller learns only that the server is to blame.
