@@ -92,10 +92,11 @@ struct Batcher::Monitor {
   void Reap(const std::stop_token& stop) {
     std::unique_lock lock(mutex);
     while (!stop.stop_requested()) {
-      look_again = false;
       TimePoint wakeup = TimePoint::max();
       for (const Model& model : models) wakeup = std::min(wakeup, model.queue.NextWakeup());
       clock.WaitUntil(lock, changed, wakeup, [&] { return stop.stop_requested() || look_again; });
+      // Before the look, not after it: what changes while calls are answered needs another one.
+      look_again = false;
       DropExpired(lock);
     }
   }

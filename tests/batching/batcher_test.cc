@@ -153,6 +153,34 @@ TEST_F(BatcherTest, DropsTheCancelledWhileTheDeviceIsBusyAndSaysWhatThatSaved) {
   gate_.Open();
 }
 
+// The thread that drops used to forget a wake-up that came while it told other tasks of their end.
+TEST_F(BatcherTest, ACancellationThatComesWhileOthersAreDroppedIsSeen) {
+  Start({}, true);
+  Send(1);
+  ASSERT_TRUE(gate_.Reached());
+  // A task whose end takes until the test has cancelled the other one.
+  class SlowToDrop final : public Task {
+   public:
+    SlowToDrop(const TaskInfo& info, Gate& until) : Task(info), gate(until) {}
+    bool Cancelled() const override { return true; }
+    void Drop(DropReason) override { gate.Pass(); }
+    Gate& gate;
+  };
+  Gate dropping;
+  const auto cancelled = std::make_shared<std::atomic<bool>>(false);
+  Send(2, 1, std::chrono::hours(1), 0, cancelled);
+  auto admitted = batcher_->Admit({.images = 1, .deadline = TimePoint::max()});
+  batcher_->Submit(std::get<Batcher::Admission>(admitted),
+                   std::make_unique<SlowToDrop>(TaskInfo{}, dropping));
+  ASSERT_TRUE(dropping.Reached());
+  cancelled->store(true);
+  batcher_->Wake();
+  dropping.Open();
+  EXPECT_EQ(record_.Of(2), Fate::kCancelled);
+  gate_.Open();
+  EXPECT_EQ(record_.Of(1), Fate::kRan);
+}
+
 TEST_F(BatcherTest, AdmitsARequestWholeOrNotAtAll) {
   Start({.models = {{.max_batch_size = 1, .max_queue = 4}}}, true);
   Send(1);
