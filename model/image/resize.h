@@ -23,8 +23,8 @@ struct Window {
 Image ResizeBicubic(const Image& image, int64_t height, int64_t width, const Window& window);
 
 // The picture resized to `height` x `width` by OpenCV's INTER_LINEAR: no antialiasing, fixed point
-// with 11-bit weights, the same bytes in every version and on every processor. Throws std::invalid_argument as ResizeBicubic
-// does.
+// with 11-bit weights, the same bytes in every version and on every processor. Throws
+// std::invalid_argument as ResizeBicubic does.
 Image ResizeBilinear(const Image& image, int64_t height, int64_t width);
 
 }  // namespace spatialmamba

@@ -15,9 +15,9 @@ CudaDevices ListCudaDevices() {
   for (int i = 0; i < count; ++i) {
     cudaDeviceProp properties;
     if (cudaGetDeviceProperties(&properties, i) != cudaSuccess) continue;
-    devices.names.push_back(std::string(properties.name) + " (sm_" + std::to_string(properties.major) +
-                            std::to_string(properties.minor) + ", " +
-                            std::to_string(properties.totalGlobalMem >> 30) + " GiB)");
+    devices.names.push_back(std::string(properties.name) + " (sm_" +
+                            std::to_string(properties.major) + std::to_string(properties.minor) +
+                            ", " + std::to_string(properties.totalGlobalMem >> 30) + " GiB)");
   }
   return devices;
 }

@@ -2,6 +2,8 @@
 
 namespace spatialmamba {
 
-CudaDevices ListCudaDevices() { return {.names = {}, .why_none = "this server was built without CUDA"}; }
+CudaDevices ListCudaDevices() {
+  return {.names = {}, .why_none = "this server was built without CUDA"};
+}
 
 }  // namespace spatialmamba
