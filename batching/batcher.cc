@@ -389,6 +389,11 @@ void Batcher::SetProfile(int model, Duration fixed, double seconds_per_pixel) {
   monitor_->models[static_cast<size_t>(model)].cost.SetProfile(fixed, seconds_per_pixel);
 }
 
+Duration Batcher::PredictShare(int model, int64_t pixels) const {
+  const std::lock_guard lock(monitor_->mutex);
+  return monitor_->models[static_cast<size_t>(model)].cost.PredictShare(pixels);
+}
+
 void Batcher::BeginDrain() {
   const std::lock_guard lock(monitor_->mutex);
   monitor_->draining = true;

@@ -103,6 +103,10 @@ class Batcher {
   // of that model.
   void SetProfile(int model, Duration fixed, double seconds_per_pixel);
 
+  // Device time that these pixels take in a well-filled batch, as predicted now; zero without a
+  // profile.
+  Duration PredictShare(int model, int64_t pixels) const;
+
   // From now on Admit refuses with kDraining. Admitted work goes on.
   void BeginDrain();
   // Waits until every admitted place was used or given back and every task has run or was dropped,

@@ -285,9 +285,10 @@ void Pipeline::Cancel(const Ticket& ticket) {
 bool Pipeline::Skip(Request& request, size_t image) {
   const bool late = request.deadline <= clock_.Now();
   if (!late && !request.answered) return false;
-  metrics_.model(request.model)
-      .drop(late ? DropLabel::kDeadline : request.skipped_as.load())
-      .Increment();
+  const Metrics::ModelMetrics& metrics = metrics_.model(request.model);
+  metrics.drop(late ? DropLabel::kDeadline : request.skipped_as.load()).Increment();
+  const Duration saved = batcher_.PredictShare(request.model, request.plans[image].input_pixels);
+  metrics.saved_device_seconds.Increment(std::chrono::duration<double>(saved).count());
   request.places[image] = {};
   if (late) Fail(request, FromDrop(DropReason::kDeadline));
   return true;

@@ -51,15 +51,7 @@ void Rows(const DepthwiseParams& p, int64_t first_row, int64_t last_row) {
     for (int64_t c = 0; c < p.channels; c += kLanes) RowOfChannels<kActivation>(p, row, c);
     if (p.normed == nullptr) continue;
     for (int64_t i = row * out_width; i < (row + 1) * out_width; ++i) {
-      const float* x = p.out + i * p.out_stride;
-      float* normed = p.normed + i * p.normed_stride;
-      const Moments moments = MomentsOf(x, p.channels, p.norm.epsilon);
-      for (int64_t c = 0; c < p.channels; c += kLanes) {
-        const int64_t left = p.channels - c;
-        StoreUpTo(Normalised(LoadUpTo(x + c, left), moments, LoadUpTo(p.norm.gain + c, left),
-                             LoadUpTo(p.norm.bias + c, left)),
-                  normed + c, left);
-      }
+      NormaliseToken(p.out + i * p.out_stride, p.channels, p.norm, p.normed + i * p.normed_stride);
     }
   }
 }

@@ -11,15 +11,7 @@ namespace HWY_NAMESPACE {
 
 void LayerNormRows(const LayerNormParams& p, int64_t first_row, int64_t last_row) {
   for (int64_t row = first_row; row < last_row; ++row) {
-    const float* x = p.x + row * p.x_stride;
-    float* out = p.out + row * p.out_stride;
-    const Moments moments = MomentsOf(x, p.channels, p.norm.epsilon);
-    for (int64_t c = 0; c < p.channels; c += kLanes) {
-      const int64_t left = p.channels - c;
-      StoreUpTo(Normalised(LoadUpTo(x + c, left), moments, LoadUpTo(p.norm.gain + c, left),
-                           LoadUpTo(p.norm.bias + c, left)),
-                out + c, left);
-    }
+    NormaliseToken(p.x + row * p.x_stride, p.channels, p.norm, p.out + row * p.out_stride);
   }
 }
 

@@ -14,6 +14,7 @@
 
 #include "hwy/highway.h"
 #include "model/ops/epilogue.h"
+#include "model/ops/norm.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace spatialmamba {
@@ -148,6 +149,18 @@ HWY_INLINE V Normalised(V x, const Moments& moments, V gain, V bias) {
   const D d;
   const V centred = hn::Mul(hn::Sub(x, hn::Set(d, moments.mean)), hn::Set(d, moments.scale));
   return hn::MulAdd(centred, gain, bias);
+}
+
+// LayerNorm of one token; out may be x.
+HWY_INLINE void NormaliseToken(const float* x, int64_t channels, const NormWeights& norm,
+                               float* out) {
+  const Moments moments = MomentsOf(x, channels, norm.epsilon);
+  for (int64_t c = 0; c < channels; c += kLanes) {
+    const int64_t left = channels - c;
+    StoreUpTo(Normalised(LoadUpTo(x + c, left), moments, LoadUpTo(norm.gain + c, left),
+                         LoadUpTo(norm.bias + c, left)),
+              out + c, left);
+  }
 }
 
 template <Activation kActivation>
