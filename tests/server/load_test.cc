@@ -111,6 +111,7 @@ TEST_F(LoadTest, ACancelledCallIsCountedAndWhatWaitsOfItNeverRuns) {
   // Every image is either run or counted as dropped.
   EXPECT_TRUE(Eventually([&] { return Metric(Dropped("cancelled")) + Metric(kImagesRun) == 48; }));
   EXPECT_GT(Metric(Dropped("cancelled")), 0);
+  EXPECT_GT(Metric("spatialmamba_saved_device_seconds_total{model=\"tiny\"}"), 0);
   EXPECT_EQ(Metric(kInFlight), 0);
   EXPECT_TRUE(client_->Classify(Pictures(1, 32)).status.ok());
 }
