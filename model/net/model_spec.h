@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string_view>
+#include <vector>
 
 namespace spatialmamba {
 
@@ -23,11 +24,24 @@ std::optional<Variant> FindVariant(std::string_view name);
 // The inverse; "custom" for a variant without a name.
 std::string_view VariantName(const Variant& variant);
 
+// Sizes of the heads, with those of the published checkpoints as defaults.
+struct DetectHead {
+  int64_t fpn_channels = 256;
+  int64_t fc_channels = 1024;
+  bool masks = true;
+};
+struct SegmentHead {
+  int64_t channels = 512;
+  std::vector<int64_t> pool_scales = {1, 2, 3, 6};
+};
+
 // Everything that decides the shapes of a network's tensors.
 struct ModelSpec {
   VisionTask task = VisionTask::kClassify;
   Variant variant;
-  int64_t classes = 0;
+  int64_t classes = 0;     // without the background
+  DetectHead detect = {};  // of its task only, as the next
+  SegmentHead segment = {};
 };
 
 }  // namespace spatialmamba

@@ -3,40 +3,14 @@
 #include <utility>
 
 #include "model/net/layers.h"
+#include "model/net/tensor_list_builder.h"
 
 namespace spatialmamba {
 namespace {
 
-using Shape = std::vector<int64_t>;
+using Shape = TensorListBuilder::Shape;
 
-class List {
- public:
-  void Add(const std::string& key, Shape shape) { tensors_.push_back({key, std::move(shape)}); }
-
-  void LayerNorm(const std::string& key, int64_t channels) {
-    Add(key + ".weight", {channels});
-    Add(key + ".bias", {channels});
-  }
-
-  void BatchNorm(const std::string& key, int64_t channels) {
-    LayerNorm(key, channels);
-    Add(key + ".running_mean", {channels});
-    Add(key + ".running_var", {channels});
-    tensors_.push_back({key + ".num_batches_tracked", {}, true});
-  }
-
-  void Depthwise(const std::string& key, int64_t channels) {
-    Add(key + ".weight", {channels, 1, 3, 3});
-    Add(key + ".bias", {channels});
-  }
-
-  std::vector<ExpectedTensor> Take() { return std::move(tensors_); }
-
- private:
-  std::vector<ExpectedTensor> tensors_;
-};
-
-void AddStem(List& list, const std::string& key, int64_t dim) {
+void AddStem(TensorListBuilder& list, const std::string& key, int64_t dim) {
   const int64_t half = dim / 2;
   const std::pair<const char*, Shape> convolutions[] = {{"conv1", {half, 3, 3, 3}},
                                                         {"conv2.0", {half, half, 3, 3}},
@@ -49,7 +23,7 @@ void AddStem(List& list, const std::string& key, int64_t dim) {
   }
 }
 
-void AddSsm(List& list, const std::string& key, int64_t dim) {
+void AddSsm(TensorListBuilder& list, const std::string& key, int64_t dim) {
   const int64_t inner = 2 * dim;
   const int64_t rank = StepRank(dim);
   list.Add(key + ".in_proj.weight", {2 * inner, dim});
@@ -67,7 +41,7 @@ void AddSsm(List& list, const std::string& key, int64_t dim) {
   list.Add(key + ".out_proj.weight", {dim, inner});
 }
 
-void AddBlock(List& list, const std::string& key, int64_t dim) {
+void AddBlock(TensorListBuilder& list, const std::string& key, int64_t dim) {
   list.Depthwise(key + ".cpe1", dim);
   list.LayerNorm(key + ".ln_1", dim);
   AddSsm(list, key + ".self_attention", dim);
@@ -79,7 +53,7 @@ void AddBlock(List& list, const std::string& key, int64_t dim) {
   list.Add(key + ".mlp.fc2.bias", {dim});
 }
 
-void AddDownSampling(List& list, const std::string& key, int64_t dim) {
+void AddDownSampling(TensorListBuilder& list, const std::string& key, int64_t dim) {
   list.Add(key + ".conv.0.conv.weight", {8 * dim, dim, 1, 1});
   list.Add(key + ".conv.0.conv.bias", {8 * dim});
   list.Depthwise(key + ".conv.1.conv", 8 * dim);
@@ -88,7 +62,7 @@ void AddDownSampling(List& list, const std::string& key, int64_t dim) {
   list.BatchNorm(key + ".conv.2.norm", 2 * dim);
 }
 
-void AddBackbone(List& list, const Variant& variant, const std::string& prefix) {
+void AddBackbone(TensorListBuilder& list, const Variant& variant, const std::string& prefix) {
   AddStem(list, prefix + "patch_embed", variant.dim);
   for (size_t stage = 0; stage < 4; ++stage) {
     const std::string key = prefix + "layers." + std::to_string(stage);
@@ -104,7 +78,7 @@ void AddBackbone(List& list, const Variant& variant, const std::string& prefix) 
 
 std::vector<ExpectedTensor> BackboneTensors(const Variant& variant, const std::string& prefix,
                                             bool feature_norms) {
-  List list;
+  TensorListBuilder list;
   AddBackbone(list, variant, prefix);
   if (feature_norms) {
     for (size_t stage = 0; stage < 4; ++stage) {
@@ -115,7 +89,7 @@ std::vector<ExpectedTensor> BackboneTensors(const Variant& variant, const std::s
 }
 
 std::vector<ExpectedTensor> ClassifierTensors(const Variant& variant, int64_t classes) {
-  List list;
+  TensorListBuilder list;
   AddBackbone(list, variant, "");
   list.LayerNorm("norm", variant.dims()[3]);
   list.Add("head.weight", {classes, variant.dims()[3]});
