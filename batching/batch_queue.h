@@ -7,72 +7,99 @@
 #include <utility>
 #include <vector>
 
-#include "batching/batcher.h"
+#include "absl/functional/function_ref.h"
+#include "batching/batch_plan.h"
 #include "batching/clock.h"
+#include "batching/cost_model.h"
 #include "batching/task.h"
 
 namespace spatialmamba {
 
-// What a free slot of a device allows one batch.
-struct Budget {
-  int64_t images = 0;
-  int64_t pixels = 0;  // 0: no bound
-};
-
-// Something that was taken out of the queue without running.
-struct Dropped {
-  std::unique_ptr<Task> task;
-  DropReason reason = DropReason::kDeadline;
-};
-
-// The tasks of one model that wait for a device, earliest deadline first, then by arrival. A pure
-// value: it is not thread-safe, reads no clock (callers pass `now`) and calls nothing of a task but
-// Cancelled().
+// The admitted images of one model that are not yet on a device, earliest deadline first, then by
+// admission. Each waits as it came, then is prepared (outside; the queue keeps its place), then is
+// ready for a batch. A pure value: it is not thread-safe, reads no clock (callers pass `now`) and
+// calls nothing of a task but Cancelled().
 class BatchQueue {
  public:
-  void Push(std::unique_ptr<Task> task);
+  // Takes a task that waits for its preparation.
+  void Push(std::unique_ptr<Task> task, uint64_t sequence);
 
-  // Takes out what has been cancelled or whose deadline has come.
-  std::vector<Dropped> PopExpired(TimePoint now);
-  // Takes out everything.
+  // The most urgent task that waits for its preparation; null if none does.
+  const Task* NextToPrepare() const;
+  // Hands it out. It comes back by PushReady, or Forget tells that it will not.
+  std::unique_ptr<Task> PopToPrepare();
+  void PushReady(std::unique_ptr<Task> task);
+  void Forget(const Task& prepared);
+
+  // Takes out what can no longer meet its deadline. What is being prepared is not touched.
+  std::vector<Dropped> PopExpired(TimePoint now, const CostModel& cost);
+  std::vector<Dropped> PopCancelled();
   std::vector<Dropped> PopAll(DropReason reason);
 
-  // The tasks of the next batch, within the budget; the first is taken even if it alone exceeds the
-  // pixels. Call PopExpired first. `full` tells whether the budget, not the queue, ended the batch.
+  // The next batch out of what is ready (see batch_plan.h), empty if nothing is, and what had to be
+  // given up for it.
   struct Ready {
     std::vector<std::unique_ptr<Task>> tasks;
+    std::vector<Dropped> dropped;
     int64_t pixels = 0;
-    bool full = false;
+    CloseCause cause = CloseCause::kIdle;
   };
-  Ready PopReady(const Budget& budget);
+  Ready PopReady(TimePoint now, const CostModel& cost, const BatchLimits& limits);
 
-  // When time alone changes something: the earliest deadline. max() if nothing waits.
-  TimePoint NextWakeup() const;
-  // Arrival of the oldest task; nothing if none waits.
+  // When time alone changes something: the first task can no longer meet its deadline. max() if
+  // never.
+  TimePoint NextWakeup(const CostModel& cost) const;
+  // Deadline of the most urgent task.
+  std::optional<TimePoint> FirstDeadline() const;
+  // The most urgent task that is ready.
+  std::optional<Candidate> FirstReady() const;
+  // Arrival of the oldest task; nothing if there is none.
   std::optional<TimePoint> OldestArrival() const;
 
-  // Images and pixels of the tasks whose deadline is not later: what is served before a task of
-  // that deadline.
   struct Work {
     int64_t images = 0;
     int64_t pixels = 0;
+    bool operator==(const Work&) const = default;
   };
+  // Of the tasks whose deadline is not later: what is served before a new task of that deadline.
   Work Ahead(TimePoint deadline) const;
+  Work all() const { return {size(), pixels_}; }
+  // Calls back for every task with a later deadline, in order.
+  void ForEachLater(TimePoint deadline, absl::FunctionRef<void(TimePoint, int64_t pixels)> f) const;
 
-  bool empty() const { return tasks_.empty(); }
-  int64_t size() const { return static_cast<int64_t>(tasks_.size()); }
-  int64_t pixels() const { return pixels_; }
-  int64_t bytes() const { return bytes_; }
+  bool empty() const { return entries_.empty(); }
+  int64_t size() const { return static_cast<int64_t>(entries_.size()); }
+  int64_t ready() const { return ready_; }
+  int64_t preparing() const { return preparing_; }
+  int64_t waiting_bytes() const { return waiting_bytes_; }    // as they came, prepared ones too
+  int64_t prepared_bytes() const { return prepared_bytes_; }  // of preparation and of what is ready
 
  private:
-  using Key = std::pair<TimePoint, uint64_t>;  // deadline, then order of Push
+  enum class Stage { kWaiting, kPreparing, kReady };
+  struct Entry {
+    Stage stage = Stage::kWaiting;
+    std::unique_ptr<Task> task;  // null while it is being prepared
+    int64_t pixels = 0;
+    TimePoint arrival;
+    int64_t bytes = 0;
+    int64_t prepare_bytes = 0;
+    int64_t ready_bytes = 0;
+  };
+  using Key = std::pair<TimePoint, uint64_t>;  // deadline, then order of admission
+  using Entries = std::map<Key, Entry>;
 
-  std::unique_ptr<Task> Take(std::map<Key, std::unique_ptr<Task>>::iterator at);
+  static Key KeyOf(const Task& task) { return {task.info().deadline, task.sequence_}; }
+  void Account(const Entry& entry, int64_t sign);
+  std::unique_ptr<Task> Take(Entries::iterator at);
+  Entries::const_iterator FirstWaiting() const;
 
-  std::map<Key, std::unique_ptr<Task>> tasks_;
-  uint64_t pushed_ = 0;
+  Entries entries_;
+  int64_t ready_ = 0;
+  int64_t preparing_ = 0;
   int64_t pixels_ = 0;
-  int64_t bytes_ = 0;
+  int64_t largest_pixels_ = 0;  // of one task, since the queue was last empty
+  int64_t waiting_bytes_ = 0;
+  int64_t prepared_bytes_ = 0;
 };
 
 }  // namespace spatialmamba

@@ -11,7 +11,7 @@ constexpr double kWeight = 0.1;
 constexpr double kLargestRatio = 4;
 
 Duration Seconds(double seconds) {
-  return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(seconds));
+  return std::chrono::round<Duration>(std::chrono::duration<double>(seconds));
 }
 
 }  // namespace

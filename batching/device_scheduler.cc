@@ -1,28 +1,471 @@
 #include "batching/device_scheduler.h"
 
+#include <algorithm>
+#include <tuple>
 #include <utility>
+
+#include "absl/strings/str_cat.h"
 
 namespace spatialmamba {
 namespace {
 
-// When the queue's next batch has to start at the latest; without a deadline, never.
-TimePoint LatestStart(const QueueSummary& queue) {
-  if (queue.earliest_deadline == TimePoint::max()) return TimePoint::max();
-  return queue.earliest_deadline - queue.predicted;
+// What a caller waits before it tries again where nothing better is known.
+constexpr Duration kRetryLater = std::chrono::seconds(1);
+constexpr Duration kShortestRetry = std::chrono::milliseconds(1);
+// Batches of a device that are prepared ahead: one that waits for the device, and one that is being
+// prepared while the device runs.
+constexpr int64_t kBatchesAhead = 2;
+constexpr int64_t kLeastAhead = 4;  // images
+// A batch of this many times the fixed part loses little to it.
+constexpr int64_t kEfficientMultipleOfFixed = 20;
+// Offered device time per second and device, from which on batches are kept large by refusals.
+constexpr double kHighLoad = 0.75;
+
+TimePoint Later(TimePoint time, Duration by) {
+  return time > TimePoint::max() - by ? TimePoint::max() : time + by;
 }
+
+int64_t Milliseconds(Duration duration) {
+  return std::chrono::ceil<std::chrono::milliseconds>(duration).count();
+}
+
+int64_t RoundedUp(int64_t amount, int64_t by) { return (amount + by - 1) / by; }
 
 }  // namespace
 
-std::optional<size_t> DeviceScheduler::Next(std::span<const QueueSummary> queues) {
-  std::optional<size_t> best;
-  for (size_t i = 0; i < queues.size(); ++i) {
-    if (queues[i].empty) continue;
-    const auto rank = [&](size_t queue) {
-      return std::pair(LatestStart(queues[queue]), queues[queue].oldest_arrival);
-    };
-    if (!best || rank(i) < rank(*best)) best = i;
+// What admission knows of a request.
+struct DeviceScheduler::Request {
+  int model = 0;
+  uint64_t caller = 0;
+  BatchQueue::Work work;
+  int64_t bytes = 0;
+  TimePoint deadline;
+};
+
+DeviceScheduler::DeviceScheduler(const SchedulerOptions& options) : options_(options) {
+  for (const QueueOptions& model : options.models) models_.push_back({.options = model});
+  running_.resize(static_cast<size_t>(options.devices));
+}
+
+void DeviceScheduler::SetProfile(int model, Duration fixed, double seconds_per_pixel) {
+  at(model).cost.SetProfile(fixed, seconds_per_pixel);
+}
+
+// ---- Predictions.
+
+BatchLimits DeviceScheduler::Limits(const Model& model) {
+  return {.images = model.options.max_batch_size,
+          .pixels = model.options.max_batch_pixels,
+          .time = LongestUsefulBatch(model.cost)};
+}
+
+int64_t DeviceScheduler::BatchImages(const Model& model) {
+  const BatchLimits limits = Limits(model);
+  const BatchQueue::Work all = model.queue.all();
+  if (all.images == 0) return limits.images;
+  const int64_t pixels = std::max<int64_t>(1, all.pixels / all.images);
+  int64_t images = limits.images;
+  if (limits.pixels > 0) images = std::min(images, limits.pixels / pixels);
+  const Duration each = model.cost.PredictShare(pixels);
+  if (limits.time != Duration::max() && each > Duration::zero()) {
+    images = std::min<int64_t>(images, (limits.time - model.cost.Predict(0)) / each);
   }
-  return best;
+  return std::max<int64_t>(1, images);
+}
+
+Duration DeviceScheduler::Drain(const Model& model, BatchQueue::Work work) const {
+  if (work.images == 0) return Duration::zero();
+  const BatchLimits limits = Limits(model);
+  int64_t batches = RoundedUp(work.images, limits.images);
+  if (limits.pixels > 0) batches = std::max(batches, RoundedUp(work.pixels, limits.pixels));
+  const Duration fixed = model.cost.Predict(0);
+  const Duration share = model.cost.PredictShare(work.pixels);
+  if (limits.time != Duration::max() && limits.time > fixed) {
+    batches = std::max<int64_t>(batches, RoundedUp(share.count(), (limits.time - fixed).count()));
+  }
+  return fixed * std::min(batches, work.images) + share;
+}
+
+Duration DeviceScheduler::PredictDrain(int model, int64_t images, int64_t pixels) const {
+  return Drain(at(model), {images, pixels});
+}
+
+TimePoint DeviceScheduler::FirstFree(TimePoint now) const {
+  TimePoint free = TimePoint::max();
+  for (const std::optional<Running>& running : running_) {
+    free = std::min(free, running ? std::max(running->until, now) : now);
+  }
+  return free;
+}
+
+bool DeviceScheduler::IdleAndEmpty() const {
+  return empty() && std::none_of(running_.begin(), running_.end(),
+                                 [](const auto& running) { return running.has_value(); });
+}
+
+// When the request's last image is done: after what runs, what is served before it, and itself.
+TimePoint DeviceScheduler::PredictFinish(const Request& request, TimePoint now) const {
+  // On an idle device it is tried: a slow spell that ended unseen would be believed for ever.
+  if (IdleAndEmpty()) return Later(now, at(request.model).cost.PredictAtBest(request.work.pixels));
+  Duration work = Duration::zero();
+  for (const Model& model : models_) {
+    BatchQueue::Work ahead = model.queue.Ahead(request.deadline);
+    if (&model == &at(request.model)) {
+      ahead = {ahead.images + request.work.images, ahead.pixels + request.work.pixels};
+    }
+    work += Drain(model, ahead);
+  }
+  return Later(FirstFree(now), work / options_.devices);
+}
+
+// By how much the request would make a task late that is served after it and was in time.
+Duration DeviceScheduler::LateOthers(const Request& request, TimePoint now) const {
+  std::vector<std::tuple<TimePoint, size_t, int64_t>> others;
+  std::vector<BatchQueue::Work> done;
+  for (size_t i = 0; i < models_.size(); ++i) {
+    done.push_back(models_[i].queue.Ahead(request.deadline));
+    models_[i].queue.ForEachLater(request.deadline, [&](TimePoint deadline, int64_t pixels) {
+      others.emplace_back(deadline, i, pixels);
+    });
+  }
+  if (others.empty()) return Duration::zero();
+  std::sort(others.begin(), others.end());
+  const Duration own = at(request.model).cost.Predict(request.work.pixels) / options_.devices;
+  const TimePoint free = FirstFree(now);
+  std::vector<Duration> drains;
+  Duration before = Duration::zero();
+  for (size_t i = 0; i < models_.size(); ++i) {
+    drains.push_back(Drain(models_[i], done[i]));
+    before += drains[i];
+  }
+  Duration late = Duration::zero();
+  for (const auto& [deadline, model, pixels] : others) {
+    if (deadline == TimePoint::max()) break;
+    done[model] = {done[model].images + 1, done[model].pixels + pixels};
+    const Duration drain = Drain(models_[model], done[model]);
+    before += drain - drains[model];
+    drains[model] = drain;
+    const TimePoint finish = free + before / options_.devices;
+    if (finish <= deadline && finish + own > deadline) {
+      late = std::max(late, finish + own - deadline);
+    }
+  }
+  return late;
+}
+
+// By how much the most urgent image that waits would be late in one batch with everything that
+// waits and the request. Asked only under high load, and where deadlines are short against what a
+// batch needs to be efficient: what does not fit into the batch after the running one then leaves
+// the batch after that a head which is nearly late, and so small batches for ever, just when the
+// load is highest.
+Duration DeviceScheduler::LateHead(const Request& request, TimePoint now) const {
+  const Model& model = at(request.model);
+  const std::optional<TimePoint> head = model.queue.FirstDeadline();
+  if (!head || *head == TimePoint::max()) return Duration::zero();
+  if (models_share_.Demand(now) < kHighLoad * options_.devices) return Duration::zero();
+  const Duration efficient = model.cost.Predict(0) * kEfficientMultipleOfFixed;
+  if (efficient <= (request.deadline - now) / 2) return Duration::zero();
+  const Duration batch =
+      model.cost.Predict((model.queue.all().pixels + request.work.pixels) / options_.devices);
+  return std::max(Duration::zero(), FirstFree(now) + batch - *head);
+}
+
+// ---- Admission.
+
+std::optional<Refusal> DeviceScheduler::Admit(std::vector<std::unique_ptr<Task>>& tasks,
+                                              TimePoint now) {
+  const TaskInfo& first = tasks.front()->info();
+  Request request{.model = first.model, .caller = first.caller, .deadline = first.deadline};
+  request.work.images = static_cast<int64_t>(tasks.size());
+  for (const auto& task : tasks) {
+    request.work.pixels += task->info().pixels;
+    request.bytes += task->info().bytes;
+  }
+  Model& model = at(request.model);
+  const Duration share = model.cost.PredictShare(request.work.pixels);
+  callers_.Offer(request.caller, share, now);
+  models_share_.Offer(static_cast<uint64_t>(request.model), share, now);
+  if (std::optional<Refusal> refusal = Refuse(request, now)) return refusal;
+
+  const TimePoint finish = PredictFinish(request, now);
+  for (auto& task : tasks) {
+    task->predicted_finish_ = finish;
+    task->held_ = model.cost.PredictShare(task->info().pixels);
+    task->batches_at_admission_ = batches_;
+    callers_.Hold(request.caller, task->held_);
+    models_share_.Hold(static_cast<uint64_t>(request.model), task->held_);
+    model.queue.Push(std::move(task), admitted_++);
+  }
+  tasks.clear();
+  return std::nullopt;
+}
+
+std::optional<Refusal> DeviceScheduler::Refuse(const Request& request, TimePoint now) const {
+  if (draining_) {
+    return Refusal{RefusalReason::kDraining, kRetryLater,
+                   "the server is shutting down: send the request to another one"};
+  }
+  if (request.deadline <= now) {
+    return Refusal{RefusalReason::kDeadline, Duration::zero(),
+                   "the deadline had passed when the request arrived: allow it more time"};
+  }
+  const Duration least =
+      at(request.model).cost.PredictAtBest(request.work.pixels / options_.devices);
+  if (Later(now, least) > request.deadline) {
+    return Refusal{RefusalReason::kDeadline, Duration::zero(),
+                   absl::StrCat("the deadline leaves under ", Milliseconds(request.deadline - now),
+                                " ms, but an idle device takes ", Milliseconds(least),
+                                " ms: allow the request more time")};
+  }
+  if (std::optional<Refusal> refusal = RefuseForRoom(request, now)) return refusal;
+  return RefuseForTime(request, now);
+}
+
+std::optional<Refusal> DeviceScheduler::RefuseForRoom(const Request& request, TimePoint now) const {
+  const Model& model = at(request.model);
+  // The queue as a window of device time: what is left to others of it is left to them in places
+  // and bytes too.
+  const Duration each = model.cost.PredictShare(request.work.pixels) / request.work.images;
+  const Duration window = each * model.options.max_queue / options_.devices;
+  double kept = 0;
+  if (window > Duration::zero()) {
+    kept = static_cast<double>(callers_
+                                   .Reserved(request.caller, each * request.work.images, window,
+                                             options_.devices, now)
+                                   .count()) /
+           static_cast<double>(window.count() * options_.devices);
+  }
+  const auto places = static_cast<int64_t>(kept * static_cast<double>(model.options.max_queue));
+  const int64_t depth = model.queue.size();
+  const int64_t lacking = depth + request.work.images - (model.options.max_queue - places);
+  const std::string for_others = kept > 0 ? ", part of which is kept for other callers" : "";
+  if (lacking > 0) {
+    const Duration retry = each > Duration::zero()
+                               ? std::max(each * lacking / options_.devices, kShortestRetry)
+                               : kRetryLater;
+    return Refusal{RefusalReason::kQueueFull, retry,
+                   absl::StrCat("the queue holds ", depth, " images of at most ",
+                                model.options.max_queue, for_others, ", no room for ",
+                                request.work.images, " more: try again later, or add servers")};
+  }
+  const auto bytes = static_cast<int64_t>(kept * static_cast<double>(options_.queue_bytes));
+  if (Bytes() + request.bytes > options_.queue_bytes - bytes) {
+    const Duration drain = Drain(model, model.queue.all()) / options_.devices;
+    const Duration retry = model.cost.profiled() ? std::max(drain, kShortestRetry) : kRetryLater;
+    return Refusal{RefusalReason::kQueueFull, retry,
+                   absl::StrCat("what waits takes ", Bytes(), " bytes of at most ",
+                                options_.queue_bytes, for_others, ", no room for ", request.bytes,
+                                " more: try again later, or send smaller pictures")};
+  }
+  return std::nullopt;
+}
+
+std::optional<Refusal> DeviceScheduler::RefuseForTime(const Request& request, TimePoint now) const {
+  if (request.deadline == TimePoint::max()) return std::nullopt;
+  const TimePoint finish = PredictFinish(request, now);
+  if (finish > request.deadline) {
+    return Refusal{RefusalReason::kOverloaded, std::max(finish - request.deadline, kShortestRetry),
+                   absl::StrCat("the answer would come ", Milliseconds(finish - request.deadline),
+                                " ms after the deadline because of the load: try again later")};
+  }
+  if (const Duration late = LateHead(request, now); late > Duration::zero()) {
+    return Refusal{RefusalReason::kOverloaded, std::max(late, kShortestRetry),
+                   "the next batch is as large as the deadlines of those in it allow: try again "
+                   "later"};
+  }
+  const Duration reserved = ReservedForOthers(request, request.deadline - now, now);
+  if (reserved > Duration::zero() && finish + reserved > request.deadline) {
+    return Refusal{RefusalReason::kOverloaded,
+                   std::max(finish + reserved - request.deadline, kShortestRetry),
+                   "the time until the deadline is kept for other callers, and this one has its "
+                   "share of the load already: try again later"};
+  }
+  const Duration late = LateOthers(request, now);
+  if (late > Duration::zero()) {
+    return Refusal{RefusalReason::kOverloaded, std::max(late, kShortestRetry),
+                   absl::StrCat("requests with later deadlines that were accepted before would be ",
+                                Milliseconds(late),
+                                " ms late: try again later, or allow more "
+                                "time")};
+  }
+  return std::nullopt;
+}
+
+Duration DeviceScheduler::ReservedForOthers(const Request& request, Duration window,
+                                            TimePoint now) const {
+  const Duration work = at(request.model).cost.PredictShare(request.work.pixels);
+  const Duration reserved =
+      std::max(callers_.Reserved(request.caller, work, window, options_.devices, now),
+               models_share_.Reserved(static_cast<uint64_t>(request.model), work, window,
+                                      options_.devices, now));
+  return reserved / options_.devices;
+}
+
+int64_t DeviceScheduler::Bytes() const {
+  int64_t bytes = 0;
+  for (const Model& model : models_) bytes += model.queue.waiting_bytes();
+  return bytes;
+}
+
+int64_t DeviceScheduler::PreparedBytes() const {
+  int64_t bytes = 0;
+  for (const Model& model : models_) bytes += model.queue.prepared_bytes();
+  return bytes;
+}
+
+// ---- Preparation.
+
+std::unique_ptr<Task> DeviceScheduler::NextToPrepare() {
+  Model* best = nullptr;
+  TimePoint best_start;
+  for (Model& model : models_) {
+    const int64_t ahead = std::max(kLeastAhead, kBatchesAhead * BatchImages(model)) *
+                          static_cast<int64_t>(options_.devices);
+    if (model.queue.ready() + model.queue.preparing() >= ahead) continue;
+    const Task* next = model.queue.NextToPrepare();
+    if (next == nullptr) continue;
+    const TimePoint deadline = next->info().deadline;
+    const TimePoint start = deadline == TimePoint::max()
+                                ? deadline
+                                : deadline - model.cost.Predict(next->info().pixels);
+    if (best == nullptr || start < best_start) {
+      best = &model;
+      best_start = start;
+    }
+  }
+  if (best == nullptr) return nullptr;
+  const int64_t used = PreparedBytes();
+  const int64_t wanted = best->queue.NextToPrepare()->info().prepare_bytes;
+  // The most urgent waits for room; smaller ones behind it must not take it away for ever.
+  if (used > 0 && used + wanted > options_.prepared_bytes) return nullptr;
+  return best->queue.PopToPrepare();
+}
+
+void DeviceScheduler::Prepared(std::unique_ptr<Task> task) {
+  Model& model = at(task->info().model);
+  model.queue.PushReady(std::move(task));
+}
+
+void DeviceScheduler::Forget(const Task& task) {
+  Release(task);
+  at(task.info().model).queue.Forget(task);
+}
+
+// ---- What is given up.
+
+void DeviceScheduler::Release(const Task& task) {
+  callers_.Release(task.info().caller, task.held_);
+  models_share_.Release(static_cast<uint64_t>(task.info().model), task.held_);
+}
+
+void DeviceScheduler::Release(const std::vector<Dropped>& dropped) {
+  for (const Dropped& one : dropped) Release(*one.task);
+}
+
+std::vector<Dropped> DeviceScheduler::PopExpired(TimePoint now) {
+  std::vector<Dropped> dropped;
+  for (Model& model : models_) {
+    for (Dropped& one : model.queue.PopExpired(now, model.cost)) dropped.push_back(std::move(one));
+  }
+  Release(dropped);
+  return dropped;
+}
+
+std::vector<Dropped> DeviceScheduler::PopCancelled() {
+  std::vector<Dropped> dropped;
+  for (Model& model : models_) {
+    for (Dropped& one : model.queue.PopCancelled()) dropped.push_back(std::move(one));
+  }
+  Release(dropped);
+  return dropped;
+}
+
+std::vector<Dropped> DeviceScheduler::PopAll(DropReason reason) {
+  std::vector<Dropped> dropped;
+  for (Model& model : models_) {
+    for (Dropped& one : model.queue.PopAll(reason)) dropped.push_back(std::move(one));
+  }
+  Release(dropped);
+  return dropped;
+}
+
+TimePoint DeviceScheduler::NextWakeup() const {
+  TimePoint wakeup = TimePoint::max();
+  for (const Model& model : models_) wakeup = std::min(wakeup, model.queue.NextWakeup(model.cost));
+  return wakeup;
+}
+
+// ---- Dispatch.
+
+std::optional<Batch> DeviceScheduler::NextBatch(int device, TimePoint now,
+                                                std::vector<Dropped>& dropped) {
+  for (;;) {
+    // The least slack: the earliest moment at which the most urgent image has to start; among
+    // equals who has waited longest. Slack shrinks while a task waits, so no model starves another.
+    Model* best = nullptr;
+    std::pair<TimePoint, TimePoint> best_rank;
+    for (Model& model : models_) {
+      const std::optional<Candidate> first = model.queue.FirstReady();
+      if (!first) continue;
+      const TimePoint start = first->deadline == TimePoint::max()
+                                  ? first->deadline
+                                  : first->deadline - model.cost.Predict(first->pixels);
+      const std::pair rank(start, first->arrival);
+      if (best != nullptr && best_rank <= rank) continue;
+      best = &model;
+      best_rank = rank;
+    }
+    if (best == nullptr) return std::nullopt;
+
+    BatchQueue::Ready ready = best->queue.PopReady(now, best->cost, Limits(*best));
+    Release(ready.dropped);
+    for (Dropped& one : ready.dropped) dropped.push_back(std::move(one));
+    if (ready.tasks.empty()) continue;
+    const bool last = draining_ && ready.cause == CloseCause::kIdle;
+    Batch batch{.model = static_cast<int>(best - models_.data()),
+                .cause = last ? CloseCause::kDrain : ready.cause,
+                .formed = now,
+                .predicted = best->cost.Predict(ready.pixels),
+                .pixels = ready.pixels,
+                .tasks = std::move(ready.tasks)};
+    Running running{.model = batch.model, .pixels = batch.pixels, .until = now + batch.predicted};
+    for (const auto& task : batch.tasks) {
+      task->batches_ahead_ = static_cast<int64_t>(batches_ - task->batches_at_admission_);
+      running.held.emplace_back(task->info().caller, task->held_);
+    }
+    running_[static_cast<size_t>(device)] = std::move(running);
+    ++batches_;
+    return batch;
+  }
+}
+
+void DeviceScheduler::Finished(int device, Duration taken, bool whole) {
+  const Running running = *std::exchange(running_[static_cast<size_t>(device)], std::nullopt);
+  for (const auto& [caller, held] : running.held) {
+    callers_.Release(caller, held);
+    models_share_.Release(static_cast<uint64_t>(running.model), held);
+  }
+  if (whole) at(running.model).cost.Observe(running.pixels, taken);
+}
+
+bool DeviceScheduler::HasReady() const {
+  return std::any_of(models_.begin(), models_.end(),
+                     [](const Model& model) { return model.queue.ready() > 0; });
+}
+
+bool DeviceScheduler::empty() const {
+  return std::all_of(models_.begin(), models_.end(),
+                     [](const Model& model) { return model.queue.empty(); });
+}
+
+QueueState DeviceScheduler::State(int index, TimePoint now) const {
+  const Model& model = at(index);
+  QueueState state{.depth = model.queue.size(), .capacity = model.options.max_queue};
+  if (const std::optional<TimePoint> oldest = model.queue.OldestArrival()) {
+    state.oldest_age = std::max(Duration::zero(), now - *oldest);
+  }
+  state.predicted_drain = Drain(model, model.queue.all());
+  return state;
 }
 
 }  // namespace spatialmamba

@@ -9,9 +9,19 @@ namespace spatialmamba {
 
 enum class RefusalReason {
   kQueueFull,   // no place for its images or bytes
-  kOverloaded,  // would miss its deadline because of the load
+  kOverloaded,  // would miss its deadline, or make others miss theirs, because of the load
   kDeadline,    // its deadline has passed or cannot be met even by an idle device
   kDraining,
+};
+
+// A batch that has run.
+struct BatchReport {
+  int model = 0;
+  int device = 0;
+  int64_t images = 0;  // that were executed: those that nobody waited for at their start were not
+  bool whole = true;   // all of the batch were executed
+  Duration predicted = Duration::zero();
+  Duration busy = Duration::zero();
 };
 
 // Hears everything that the batcher decides. Called outside the batcher's lock, from any thread,
@@ -26,7 +36,7 @@ class BatchObserver {
   // A task that was admitted never ran, which saved `predicted` device time.
   virtual void OnDropped(int model, DropReason reason, Duration predicted) = 0;
   virtual void OnBatchStarted(const Batch& batch, TimePoint now) = 0;
-  virtual void OnBatchFinished(int model, int device, int64_t images, Duration busy) = 0;
+  virtual void OnBatchFinished(const BatchReport& report) = 0;
 };
 
 }  // namespace spatialmamba

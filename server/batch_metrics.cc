@@ -25,6 +25,8 @@ DropLabel LabelOf(DropReason reason) {
   switch (reason) {
     case DropReason::kDeadline:
       return DropLabel::kDeadline;
+    case DropReason::kOverloaded:
+      return DropLabel::kOverload;
     case DropReason::kCancelled:
       return DropLabel::kCancelled;
     case DropReason::kDraining:
@@ -67,7 +69,6 @@ void BatchMetrics::OnBatchStarted(const Batch& batch, TimePoint now) {
   const Metrics::ModelMetrics& metrics = metrics_.model(batch.model);
   const auto images = static_cast<double>(batch.tasks.size());
   metrics.batches.Increment();
-  metrics.images.Increment(images);
   metrics.batch_size.Observe(images);
   metrics.close(LabelOf(batch.cause)).Increment();
   for (const auto& task : batch.tasks) {
@@ -75,9 +76,14 @@ void BatchMetrics::OnBatchStarted(const Batch& batch, TimePoint now) {
   }
 }
 
-void BatchMetrics::OnBatchFinished(int model, int device, int64_t, Duration busy) {
-  metrics_.model(model).busy(device).Increment(Seconds(busy));
-  load_.CountBusy(busy);
+void BatchMetrics::OnBatchFinished(const BatchReport& report) {
+  const Metrics::ModelMetrics& metrics = metrics_.model(report.model);
+  metrics.images.Increment(static_cast<double>(report.images));
+  metrics.busy(report.device).Increment(Seconds(report.busy));
+  if (report.whole && report.predicted > Duration::zero()) {
+    metrics.batch_prediction_ratio.Observe(Seconds(report.busy) / Seconds(report.predicted));
+  }
+  load_.CountBusy(report.busy);
 }
 
 }  // namespace spatialmamba

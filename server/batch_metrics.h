@@ -15,7 +15,7 @@ class BatchMetrics final : public BatchObserver {
   void OnRefused(int model, int64_t images, RefusalReason reason) override;
   void OnDropped(int model, DropReason reason, Duration predicted) override;
   void OnBatchStarted(const Batch& batch, TimePoint now) override;
-  void OnBatchFinished(int model, int device, int64_t images, Duration busy) override;
+  void OnBatchFinished(const BatchReport& report) override;
 
  private:
   Metrics& metrics_;

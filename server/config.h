@@ -51,8 +51,8 @@ struct LimitsConfig {
   int64_t reply_bytes = 4LL << 20;  // largest reply; 4 MiB is what gRPC clients accept by default
   int64_t image_pixels = 100'000'000;  // largest picture, from its header, before it is decoded
   int64_t images_per_request = 64;
-  int64_t queue_bytes = 512LL << 20;  // host memory of everything that waits for a device
-  int64_t decode_bytes = 1LL << 30;   // host memory of everything that is being decoded
+  int64_t queue_bytes = 512LL << 20;  // host memory of pictures that wait, as they came
+  int64_t decode_bytes = 1LL << 30;   // host memory of pictures in decoding and decoded ones
   bool operator==(const LimitsConfig&) const = default;
 };
 

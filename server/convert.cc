@@ -59,11 +59,14 @@ void SetDuration(Duration duration, google::protobuf::Duration& message) {
 
 void Explain(const Timing& timing, const std::vector<std::string>& devices,
              v1::Explanation& message) {
+  SetDuration(timing.prepare_wait, *message.mutable_prepare_wait());
   SetDuration(timing.decode, *message.mutable_decode());
   SetDuration(timing.preprocess, *message.mutable_preprocess());
   SetDuration(timing.queue, *message.mutable_queue());
   SetDuration(timing.inference, *message.mutable_inference());
   SetDuration(timing.postprocess, *message.mutable_postprocess());
+  SetDuration(timing.predicted, *message.mutable_predicted());
+  message.set_batches_ahead(static_cast<int32_t>(timing.batches_ahead));
   message.set_batch_size(static_cast<int32_t>(timing.batch_size));
   message.set_batch_closed_by(Name(timing.closed_by));
   message.set_device(devices[static_cast<size_t>(timing.device)]);

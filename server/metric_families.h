@@ -50,6 +50,16 @@ struct Families {
   prometheus::Family<prometheus::Counter>& saved =
       add.Counters("saved_device_seconds_total",
                    "Predicted device time of admitted images that were never run.");
+  prometheus::Family<prometheus::Counter>& wasted = add.Counters(
+      "wasted_device_seconds_total",
+      "Predicted device time of images that were run, and whose request was over before they were "
+      "done.");
+  prometheus::Family<prometheus::Histogram>& batch_prediction = add.Histograms(
+      "batch_prediction_ratio", "Time of a batch over its prediction when it was started.");
+  prometheus::Family<prometheus::Histogram>& finish_prediction =
+      add.Histograms("finish_prediction_ratio",
+                     "Time from the arrival of a request to its answer over its prediction at "
+                     "admission.");
   prometheus::Family<prometheus::Counter>& dropped =
       add.Counters("dropped_total", "Images that arrived and were never run.");
   prometheus::Family<prometheus::Gauge>& queue_depth =
@@ -64,8 +74,9 @@ struct Families {
       "queue_wait_seconds", "From the arrival of an image's request to the start of its batch.");
   prometheus::Family<prometheus::Histogram>& stage_duration =
       add.Histograms("stage_duration_seconds",
-                     "Time of one stage: decode, preprocess and postprocess of an image, "
-                     "inference of a batch.");
+                     "Time of one stage: prepare_wait (arrival to decode), decode, preprocess, "
+                     "queue (ready to start of the batch) and postprocess of an image, inference "
+                     "of a batch.");
   prometheus::Family<prometheus::Histogram>& batch_size =
       add.Histograms("batch_size", "Images of a batch.");
   prometheus::Family<prometheus::Counter>& batches = add.Counters("batches_total", "Batches run.");

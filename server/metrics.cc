@@ -59,6 +59,13 @@ const Buckets& BatchSizeBuckets() {
   return kBuckets;
 }
 
+// Of what happened over what was predicted: 1 is a perfect prediction.
+const Buckets& RatioBuckets() {
+  static const Buckets kBuckets = {0.1,  0.25, 0.5,  0.7, 0.8, 0.9, 0.95, 1,
+                                   1.05, 1.1,  1.25, 1.5, 2,   3,   5,    10};
+  return kBuckets;
+}
+
 std::vector<std::string> ModelLabels(const std::vector<MetricsOptions::Model>& models) {
   std::vector<std::string> labels;
   for (const MetricsOptions::Model& model : models) {
@@ -88,6 +95,9 @@ Metrics::ModelMetrics AddModel(const Families& families, const std::string& labe
   const Labels model = {{"model", label}};
   return {.offered_device_seconds = families.offered.Add(model),
           .saved_device_seconds = families.saved.Add(model),
+          .wasted_device_seconds = families.wasted.Add(model),
+          .batch_prediction_ratio = families.batch_prediction.Add(model, RatioBuckets()),
+          .finish_prediction_ratio = families.finish_prediction.Add(model, RatioBuckets()),
           .queue_wait_seconds = families.queue_wait.Add(model, StageBuckets()),
           .batch_size = families.batch_size.Add(model, BatchSizeBuckets()),
           .batches = families.batches.Add(model),

@@ -22,9 +22,9 @@ enum class Method { kClassify, kDetect, kSegment, kListModels, kGetModel };
 inline constexpr std::array<std::string_view, 5> kMethodNames = {"Classify", "Detect", "Segment",
                                                                  "ListModels", "GetModel"};
 
-enum class Stage { kDecode, kPreprocess, kInference, kPostprocess };
-inline constexpr std::array<std::string_view, 4> kStageNames = {"decode", "preprocess", "inference",
-                                                                "postprocess"};
+enum class Stage { kPrepareWait, kDecode, kPreprocess, kQueue, kInference, kPostprocess };
+inline constexpr std::array<std::string_view, 6> kStageNames = {
+    "prepare_wait", "decode", "preprocess", "queue", "inference", "postprocess"};
 
 // Why an image that arrived was never run: refused on arrival or dropped later.
 enum class DropLabel { kQueueFull, kOverload, kDeadline, kCancelled, kDraining };
@@ -81,6 +81,9 @@ class Metrics {
   struct ModelMetrics {
     prometheus::Counter& offered_device_seconds;
     prometheus::Counter& saved_device_seconds;
+    prometheus::Counter& wasted_device_seconds;
+    prometheus::Histogram& batch_prediction_ratio;
+    prometheus::Histogram& finish_prediction_ratio;
     prometheus::Histogram& queue_wait_seconds;
     prometheus::Histogram& batch_size;
     prometheus::Counter& batches;

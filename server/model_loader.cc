@@ -87,15 +87,16 @@ absl::StatusOr<ServedModel> LoadModel(const std::string& entry, ModelConfig conf
   if (status = CheckComplete(entry, config); !status.ok()) return status;
   if (status = FillClasses(entry, checkpoint, config); !status.ok()) return status;
 
-  ServedModel model{.name = config.name,
-                    .version = config.version,
-                    .spec = {.task = *config.task,
-                             .variant = *config.variant,
-                             .classes = static_cast<int64_t>(config.classes->size())},
-                    .classes = *config.classes,
-                    .preprocess = ToPreprocessOptions(config),
-                    .sha256 = checkpoint.sha256,
-                    .batching = config.batching};
+  ServedModel model;
+  model.name = config.name;
+  model.version = config.version;
+  model.spec.task = *config.task;
+  model.spec.variant = *config.variant;
+  model.spec.classes = static_cast<int64_t>(config.classes->size());
+  model.classes = *config.classes;
+  model.preprocess = ToPreprocessOptions(config);
+  model.sha256 = checkpoint.sha256;
+  model.batching = config.batching;
   model.replicas.push_back(std::make_unique<Replica>(model.spec, checkpoint, pool));
   model.max_input_pixels = config.batching.max_batch_pixels;
   if (model.max_input_pixels == 0) {

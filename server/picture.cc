@@ -84,10 +84,10 @@ std::variant<PicturePlan, ServiceError> PlanPicture(const PictureSource& picture
                                    ", more pixels than the limit of ", model.max_input_pixels,
                                    ": send a smaller picture"));
   }
-  const int64_t input_bytes = plan.input_pixels * 3 * static_cast<int64_t>(sizeof(float));
-  plan.queue_bytes = std::max(input_bytes, static_cast<int64_t>(picture.bytes.size()));
+  plan.input_bytes = plan.input_pixels * 3 * static_cast<int64_t>(sizeof(float));
+  plan.queue_bytes = static_cast<int64_t>(picture.bytes.size());
   // The picture, its turned or 16-bit form, and what the resize keeps beside the result.
-  plan.decode_bytes = plan.height * plan.width * 6 + 2 * input_bytes;
+  plan.decode_bytes = plan.height * plan.width * 6 + 2 * plan.input_bytes;
   if (plan.decode_bytes > limits.decode_bytes) {
     return LimitError(
         ErrorReason::kImageTooLarge, limits.decode_bytes, plan.decode_bytes,

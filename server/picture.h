@@ -18,8 +18,9 @@ struct PicturePlan {
   int64_t height = 0;  // after orientation
   int64_t width = 0;
   int64_t input_pixels = 0;  // of the network's input
-  int64_t queue_bytes = 0;   // of host memory while it waits
+  int64_t queue_bytes = 0;   // of host memory while it waits as it came
   int64_t decode_bytes = 0;  // of host memory while it is decoded and preprocessed, about
+  int64_t input_bytes = 0;   // of host memory from then until it is run
 };
 
 // Plans every picture of a request, or says which one exceeds which limit. Nothing is decoded.

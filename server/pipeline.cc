@@ -12,15 +12,19 @@
 namespace spatialmamba {
 namespace {
 
-BatcherOptions ToBatcherOptions(const Pipeline::Options& options, const ModelTable& models) {
-  BatcherOptions batcher{.queue_bytes = options.limits.queue_bytes, .devices = options.devices};
+SchedulerOptions ToSchedulerOptions(const Pipeline::Options& options, const ModelTable& models) {
+  SchedulerOptions scheduler{.queue_bytes = options.limits.queue_bytes,
+                             .prepared_bytes = options.limits.decode_bytes,
+                             .devices = options.devices};
   for (const ServedModel& model : models.models()) {
-    batcher.models.push_back({.max_batch_size = model.batching.max_batch_size,
-                              .max_batch_pixels = model.max_input_pixels,
-                              .max_queue = model.batching.max_queue});
+    scheduler.models.push_back({.max_batch_size = model.batching.max_batch_size,
+                                .max_batch_pixels = model.max_input_pixels,
+                                .max_queue = model.batching.max_queue});
   }
-  return batcher;
+  return scheduler;
 }
+
+double Seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
 TimePoint Later(TimePoint time, Duration by) {
   return time > TimePoint::max() - by ? TimePoint::max() : time + by;
@@ -46,27 +50,25 @@ class Pipeline::Request {
   std::vector<PicturePlan> plans;
   bool admitted = false;
 
-  std::vector<Batcher::Admission> places;  // by image
   std::vector<ImageAnswer> answers;  // each written by the jobs of its image, one after the other
   std::atomic<size_t> missing = 0;   // answers
   std::atomic<bool> answered = false;
   std::atomic<DropLabel> skipped_as = DropLabel::kCancelled;  // why its other images are not run
 };
 
-// An image that waits for a device.
+// An image from its admission until it has run.
 class Pipeline::ImageTask final : public Task {
  public:
-  ImageTask(const TaskInfo& task, std::shared_ptr<Request> of, size_t at, NetworkInput pixels,
-            TimePoint now)
-      : Task(task), request(std::move(of)), image(at), input(std::move(pixels)), queued(now) {}
+  ImageTask(const TaskInfo& task, std::shared_ptr<Request> of, size_t at)
+      : Task(task), request(std::move(of)), image(at) {}
 
   bool Cancelled() const override { return request->answered; }
   void Drop(DropReason reason) override { request->pipeline.Fail(*request, FromDrop(reason)); }
 
   const std::shared_ptr<Request> request;
   const size_t image;
-  const NetworkInput input;
-  const TimePoint queued;
+  NetworkInput input;  // once it is prepared
+  TimePoint prepared;
 };
 
 Pipeline::Pipeline(const Options& options, const Parts& parts)
@@ -74,9 +76,10 @@ Pipeline::Pipeline(const Options& options, const Parts& parts)
       models_(parts.models),
       metrics_(parts.metrics),
       clock_(parts.clock),
-      batcher_(ToBatcherOptions(options, parts.models), parts.clock, parts.observer,
-               [this](int device, const Batch& batch) { RunBatch(device, batch); }),
-      pool_(options.decode_threads, options.limits.decode_bytes) {}
+      batcher_(ToSchedulerOptions(options, parts.models), parts.clock, parts.observer,
+               {.prepare = [this](Batcher::Preparation one) { Prepare(std::move(one)); },
+                .run = [this](int device, const Batch& batch) { return RunBatch(device, batch); }}),
+      pool_(options.decode_threads) {}
 
 Pipeline::~Pipeline() {
   Drain(clock_.Now());
@@ -97,18 +100,13 @@ Pipeline::Ticket Pipeline::Start(VisionRequest input, Done done) {
     error = SelectModel(*request);
     if (!error) error = Validate(*request);
     if (!error) error = PlanImages(*request);
-    if (!error) error = Admit(*request);
+    if (!error) error = Admit(request);
   } catch (...) {
     error = FromException(std::current_exception());
   }
   if (error) {
     Fail(*request, *std::move(error));
     return {};
-  }
-  for (size_t i = 0; i < request->input.images.size(); ++i) {
-    WorkPool::Job job = MakeJob(request, i, [this, request, i] { Decode(request, i); });
-    job.bytes = request->plans[i].decode_bytes;
-    pool_.Add(std::move(job));
   }
   return request;
 }
@@ -138,115 +136,136 @@ Pipeline::Error Pipeline::PlanImages(Request& request) const {
   return std::nullopt;
 }
 
-Pipeline::Error Pipeline::Admit(Request& request) {
-  AdmissionRequest wanted{.model = request.model,
-                          .images = static_cast<int64_t>(request.plans.size()),
-                          .deadline = request.deadline};
-  for (const PicturePlan& plan : request.plans) {
-    wanted.pixels += plan.input_pixels;
-    wanted.bytes += plan.queue_bytes;
-    request.answers.push_back({.height = plan.height, .width = plan.width});
+// From here on the batcher has the request: its images are prepared, run, dropped and answered
+// without this thread, which may happen before this returns.
+Pipeline::Error Pipeline::Admit(const std::shared_ptr<Request>& request) {
+  std::vector<std::unique_ptr<Task>> tasks;
+  for (const PicturePlan& plan : request->plans) {
+    const TaskInfo info{.model = request->model,
+                        .caller = request->input.caller,
+                        .pixels = plan.input_pixels,
+                        .bytes = plan.queue_bytes,
+                        .prepare_bytes = plan.decode_bytes,
+                        .ready_bytes = plan.input_bytes,
+                        .arrival = request->input.arrival,
+                        .deadline = request->deadline};
+    tasks.push_back(std::make_unique<ImageTask>(info, request, tasks.size()));
+    request->answers.push_back({.height = plan.height, .width = plan.width});
   }
-  auto admission = batcher_.Admit(wanted);
-  if (const auto* refusal = std::get_if<Refusal>(&admission)) return FromRefusal(*refusal);
-  for (const PicturePlan& plan : request.plans) {
-    request.places.push_back(
-        std::get<Batcher::Admission>(admission).TakeOne(plan.input_pixels, plan.queue_bytes));
-  }
-  request.missing = request.plans.size();
-  request.admitted = true;
-  const Metrics::MethodMetrics& metrics = metrics_.method(request.input.method);
+  const auto images = static_cast<double>(tasks.size());
+  const Metrics::MethodMetrics& metrics = metrics_.method(request->input.method);
+  request->missing = tasks.size();
+  request->admitted = true;
   metrics.requests_in_flight.Increment();
-  metrics.images_in_flight.Increment(static_cast<double>(wanted.images));
-  return std::nullopt;
+  metrics.images_in_flight.Increment(images);
+  const std::optional<Refusal> refusal = batcher_.Submit(std::move(tasks));
+  if (!refusal) return std::nullopt;
+  request->admitted = false;
+  metrics.requests_in_flight.Decrement();
+  metrics.images_in_flight.Decrement(images);
+  return FromRefusal(*refusal);
 }
 
-// ---- On the CPU pool.
+// ---- On the CPU pool, just in time for the device.
 
-void Pipeline::Decode(const std::shared_ptr<Request>& request, size_t image) {
-  if (Skip(*request, image)) return;
-  const ServedModel& model = models_.at(request->model);
-  const Metrics::ModelMetrics& metrics = metrics_.model(request->model);
-  Timing& timing = request->answers[image].timing;
-  PictureSource& source = request->input.images[image];
+void Pipeline::Prepare(Batcher::Preparation preparation) {
+  const auto shared = std::make_shared<Batcher::Preparation>(std::move(preparation));
+  const auto& task = static_cast<const ImageTask&>(shared->task());
+  pool_.Add(MakeJob(task.request, task.image, [this, shared] {
+    auto& image = static_cast<ImageTask&>(shared->task());
+    if (Unwanted(*image.request)) return Skip(*image.request, image.image);
+    Decode(image);
+    batcher_.Ready(std::move(*shared));
+  }));
+}
+
+void Pipeline::Decode(ImageTask& task) {
+  Request& request = *task.request;
+  const ServedModel& model = models_.at(request.model);
+  const Metrics::ModelMetrics& metrics = metrics_.model(request.model);
+  Timing& timing = request.answers[task.image].timing;
+  PictureSource& source = request.input.images[task.image];
   const TimePoint begun = clock_.Now();
-  const Image pixels = DecodePicture(source, request->plans[image], model);
+  const Image pixels = DecodePicture(source, request.plans[task.image], model);
   source = PictureSource();  // its bytes are not needed any more
   const TimePoint decoded = clock_.Now();
-  NetworkInput input = Preprocess(pixels, model.preprocess);
+  task.input = Preprocess(pixels, model.preprocess);
+  task.prepared = clock_.Now();
+  timing.prepare_wait = begun - request.input.arrival;
   timing.decode = decoded - begun;
-  timing.preprocess = clock_.Now() - decoded;
-  metrics.stage(Stage::kDecode).Observe(std::chrono::duration<double>(timing.decode).count());
-  metrics.stage(Stage::kPreprocess)
-      .Observe(std::chrono::duration<double>(timing.preprocess).count());
-  Queue(request, image, std::move(input));
-}
-
-void Pipeline::Queue(const std::shared_ptr<Request>& request, size_t image, NetworkInput input) {
-  const PicturePlan& plan = request->plans[image];
-  const TaskInfo info{.model = request->model,
-                      .pixels = plan.input_pixels,
-                      .bytes = plan.queue_bytes,
-                      .arrival = request->input.arrival,
-                      .deadline = request->deadline};
-  auto task = std::make_unique<ImageTask>(info, request, image, std::move(input), clock_.Now());
-  batcher_.Submit(request->places[image], std::move(task));
+  timing.preprocess = task.prepared - decoded;
+  metrics.stage(Stage::kPrepareWait).Observe(Seconds(timing.prepare_wait));
+  metrics.stage(Stage::kDecode).Observe(Seconds(timing.decode));
+  metrics.stage(Stage::kPreprocess).Observe(Seconds(timing.preprocess));
 }
 
 // ---- On a device's worker.
 
-void Pipeline::RunBatch(int device, const Batch& batch) {
+int64_t Pipeline::RunBatch(int device, const Batch& batch) {
   std::vector<ImageTask*> tasks;
   for (const std::unique_ptr<Task>& task : batch.tasks) {
     auto* image = static_cast<ImageTask*>(task.get());
-    Timing& timing = image->request->answers[image->image].timing;
-    timing.queue = batch.formed - image->queued;
+    Request& request = *image->request;
+    Timing& timing = request.answers[image->image].timing;
+    timing.queue = batch.formed - image->prepared;
+    timing.predicted = image->predicted_finish() - request.input.arrival;
+    timing.batches_ahead = image->batches_ahead();
     timing.batch_size = static_cast<int64_t>(batch.tasks.size());
     timing.closed_by = batch.cause;
     timing.device = device;
+    metrics_.model(batch.model).stage(Stage::kQueue).Observe(Seconds(timing.queue));
     tasks.push_back(image);
   }
-  Infer(device, tasks);
+  return Infer(device, tasks);
 }
 
 // A batch that fails is run again in halves, so that an image fails only by itself.
-void Pipeline::Infer(int device, std::span<ImageTask* const> tasks) {
+int64_t Pipeline::Infer(int device, std::span<ImageTask* const> tasks) {
   const int model = tasks[0]->info().model;
+  const Metrics::ModelMetrics& metrics = metrics_.model(model);
   Replica& replica = *models_.at(model).replicas[static_cast<size_t>(device)];
   std::vector<ImageView> views;
   for (const ImageTask* task : tasks) {
     views.push_back({task->input.pixels.data(), task->input.height, task->input.width});
   }
   const TimePoint begun = clock_.Now();
-  std::vector<Prediction> predictions;
+  std::vector<std::optional<Prediction>> predictions;
   try {
-    predictions = replica.Run(views);
+    predictions = replica.Run(views, [&](size_t i) { return !Unwanted(*tasks[i]->request); });
   } catch (...) {
     if (tasks.size() == 1) {
-      return Fail(*tasks[0]->request,
-                  AtImage(tasks[0]->image, FromException(std::current_exception())));
+      Fail(*tasks[0]->request, AtImage(tasks[0]->image, FromException(std::current_exception())));
+      return 1;
     }
   }
   if (predictions.empty()) {
-    Infer(device, tasks.first(tasks.size() / 2));
-    Infer(device, tasks.subspan(tasks.size() / 2));
-    return;
+    const size_t half = tasks.size() / 2;
+    return Infer(device, tasks.first(half)) + Infer(device, tasks.subspan(half));
   }
   const Duration taken = clock_.Now() - begun;
-  metrics_.model(model)
-      .stage(Stage::kInference)
-      .Observe(std::chrono::duration<double>(taken).count());
+  metrics.stage(Stage::kInference).Observe(Seconds(taken));
+  int64_t executed = 0;
   for (size_t i = 0; i < tasks.size(); ++i) {
     const std::shared_ptr<Request> request = tasks[i]->request;
     const size_t image = tasks[i]->image;
+    if (!predictions[i]) {
+      Skip(*request, image);
+      continue;
+    }
+    ++executed;
+    if (Unwanted(*request)) {
+      metrics.wasted_device_seconds.Increment(
+          Seconds(batcher_.PredictShare(model, tasks[i]->info().pixels)));
+    }
     request->answers[image].timing.inference = taken;
     WorkPool::Job job =
-        MakeJob(request, image, [this, request, image, prediction = std::move(predictions[i])] {
+        MakeJob(request, image, [this, request, image, prediction = *std::move(predictions[i])] {
           Postprocess(*request, image, prediction);
         });
     job.deadline = TimePoint::min();  // almost done: before all that still has to be decoded
     pool_.Add(std::move(job));
   }
+  return executed;
 }
 
 // ---- On the CPU pool again.
@@ -257,10 +276,14 @@ void Pipeline::Postprocess(Request& request, size_t image, const Prediction& pre
   ImageAnswer& answer = request.answers[image];
   answer.classes = TopClasses(prediction.logits, request.input.top_k);
   answer.timing.postprocess = clock_.Now() - begun;
-  metrics_.model(request.model)
-      .stage(Stage::kPostprocess)
-      .Observe(std::chrono::duration<double>(answer.timing.postprocess).count());
+  const Metrics::ModelMetrics& metrics = metrics_.model(request.model);
+  metrics.stage(Stage::kPostprocess).Observe(Seconds(answer.timing.postprocess));
   if (--request.missing > 0) return;
+  const TimePoint now = clock_.Now();
+  metrics.finish_prediction_ratio.Observe(Seconds(now - request.input.arrival) /
+                                          Seconds(request.answers[0].timing.predicted));
+  // An answer that comes late is no answer, whoever sees the deadline first.
+  if (now > request.deadline) return Fail(request, LateError(now - request.deadline));
   Finish(request,
          Answer{.model = &models_.at(request.model), .images = std::move(request.answers)});
 }
@@ -281,21 +304,24 @@ void Pipeline::Cancel(const Ticket& ticket) {
   Fail(*request, FromDrop(reason));
 }
 
-// Whether an image need not be worked on. Then it is counted as dropped, and its place is free.
-bool Pipeline::Skip(Request& request, size_t image) {
-  const bool late = request.deadline <= clock_.Now();
-  if (!late && !request.answered) return false;
+// Nobody waits for the answer any more.
+bool Pipeline::Unwanted(const Request& request) const {
+  return request.answered || request.deadline <= clock_.Now();
+}
+
+// Counts an image that is not worked on as dropped.
+void Pipeline::Skip(Request& request, size_t image) {
+  const bool late = !request.answered;
   const Metrics::ModelMetrics& metrics = metrics_.model(request.model);
   metrics.drop(late ? DropLabel::kDeadline : request.skipped_as.load()).Increment();
-  const Duration saved = batcher_.PredictShare(request.model, request.plans[image].input_pixels);
-  metrics.saved_device_seconds.Increment(std::chrono::duration<double>(saved).count());
-  request.places[image] = {};
+  metrics.saved_device_seconds.Increment(
+      Seconds(batcher_.PredictShare(request.model, request.plans[image].input_pixels)));
   if (late) Fail(request, FromDrop(DropReason::kDeadline));
-  return true;
 }
 
 void Pipeline::Fail(Request& request, ServiceError error) {
   if (error.reason == ErrorReason::kDeadlineExceeded) request.skipped_as = DropLabel::kDeadline;
+  if (error.reason == ErrorReason::kOverloaded) request.skipped_as = DropLabel::kOverload;
   if (error.reason == ErrorReason::kDraining) request.skipped_as = DropLabel::kDraining;
   Finish(request, std::move(error));
   if (request.admitted) batcher_.Wake();  // its other images need not wait

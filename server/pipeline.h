@@ -23,8 +23,8 @@ namespace spatialmamba {
 
 // One request, stage by stage, in the order of pipeline.cc:
 //
-//   caller's thread   select the model, validate, plan by the headers, take places in the queue
-//   CPU pool          decode, preprocess, queue           (each image by itself)
+//   caller's thread   select the model, validate, plan by the headers, queue if there is time
+//   CPU pool          decode, preprocess    (each image by itself, just in time for its batch)
 //   device's worker   run a batch of images of any requests
 //   CPU pool          postprocess; the last image answers
 //
@@ -82,14 +82,15 @@ class Pipeline {
   Error SelectModel(Request& request) const;
   Error Validate(const Request& request) const;
   Error PlanImages(Request& request) const;
-  Error Admit(Request& request);
-  void Decode(const std::shared_ptr<Request>& request, size_t image);
-  void Queue(const std::shared_ptr<Request>& request, size_t image, NetworkInput input);
-  void RunBatch(int device, const Batch& batch);
-  void Infer(int device, std::span<ImageTask* const> tasks);
+  Error Admit(const std::shared_ptr<Request>& request);
+  void Prepare(Batcher::Preparation preparation);
+  void Decode(ImageTask& task);
+  int64_t RunBatch(int device, const Batch& batch);
+  int64_t Infer(int device, std::span<ImageTask* const> tasks);
   void Postprocess(Request& request, size_t image, const Prediction& prediction);
 
-  bool Skip(Request& request, size_t image);
+  bool Unwanted(const Request& request) const;
+  void Skip(Request& request, size_t image);
   void Fail(Request& request, ServiceError error);
   void Finish(Request& request, Outcome outcome);
   WorkPool::Job MakeJob(const std::shared_ptr<Request>& request, size_t image,

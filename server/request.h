@@ -33,6 +33,7 @@ struct VisionRequest {
   VisionTask task = VisionTask::kClassify;
   std::string model_name;     // empty: the only one of the task
   std::string model_version;  // empty: the highest
+  uint64_t caller = 0;        // who asks: callers get fair shares of the devices
   std::vector<PictureSource> images;
   int64_t top_k = 5;
   TimePoint arrival;
@@ -41,11 +42,14 @@ struct VisionRequest {
 
 // Where the time of one image went, and in which company it ran.
 struct Timing {
+  Duration prepare_wait = Duration::zero();  // from the arrival to the decoding
   Duration decode = Duration::zero();
   Duration preprocess = Duration::zero();
-  Duration queue = Duration::zero();
+  Duration queue = Duration::zero();  // from then to the start of its batch
   Duration inference = Duration::zero();
   Duration postprocess = Duration::zero();
+  Duration predicted = Duration::zero();  // from the arrival to the end, as admission saw it
+  int64_t batches_ahead = 0;              // started between its admission and its own
   int64_t batch_size = 0;
   CloseCause closed_by = CloseCause::kIdle;
   int device = 0;

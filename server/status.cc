@@ -119,7 +119,15 @@ ServiceError FromDrop(DropReason reason) {
   switch (reason) {
     case DropReason::kDeadline:
       return {.reason = ErrorReason::kDeadlineExceeded,
-              .message = "the deadline passed while the request waited: allow it more time"};
+              .message =
+                  "the request waited until its deadline could not be met any more: allow "
+                  "it more time"};
+    case DropReason::kOverloaded:
+      return {.reason = ErrorReason::kOverloaded,
+              .message =
+                  "the server has more work than time and gave the request up before it "
+                  "was run: try again later",
+              .retry_after = std::chrono::milliseconds(100)};
     case DropReason::kCancelled:
       return {.reason = ErrorReason::kCancelled, .message = "the caller cancelled the request"};
     case DropReason::kDraining:
@@ -128,6 +136,13 @@ ServiceError FromDrop(DropReason reason) {
               .retry_after = std::chrono::seconds(1)};
   }
   return InternalError("unknown reason of a drop");
+}
+
+ServiceError LateError(Duration by) {
+  const int64_t milliseconds = std::chrono::ceil<std::chrono::milliseconds>(by).count();
+  return {.reason = ErrorReason::kDeadlineExceeded,
+          .message = absl::StrCat("the answer was ready ", milliseconds,
+                                  " ms after the deadline: allow the request more time")};
 }
 
 ServiceError InternalError(std::string_view what) {

@@ -58,6 +58,8 @@ ServiceError LimitError(ErrorReason reason, int64_t limit, int64_t value,
 ServiceError AtImage(size_t image, ServiceError error);
 ServiceError FromRefusal(const Refusal& refusal);
 ServiceError FromDrop(DropReason reason);
+// The answer came after the deadline.
+ServiceError LateError(Duration by);
 // Logs what happened; the caller learns only that the server is to blame.
 ServiceError InternalError(std::string_view what);
 // The only place that turns exceptions into errors. What is not the caller's fault becomes an

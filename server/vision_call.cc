@@ -4,6 +4,7 @@
 #include <utility>
 #include <variant>
 
+#include "absl/hash/hash.h"
 #include "absl/strings/str_cat.h"
 #include "server/log.h"
 #include "server/status.h"
@@ -46,6 +47,8 @@ VisionCall::VisionCall(Method method, grpc::CallbackServerContext& context,
 
 void VisionCall::Start(Pipeline& pipeline, VisionRequest request, Write write) {
   request.arrival = arrival_;
+  // A connection is a caller.
+  request.caller = absl::HashOf(context_.peer());
   request.deadline = SteadyDeadline(context_.deadline(), arrival_);
   images_ = static_cast<int64_t>(request.images.size());
   pipeline_ = &pipeline;

@@ -16,20 +16,17 @@
 namespace spatialmamba {
 
 // The CPU work of requests beside the device's: decoding, pre- and postprocessing. A fixed number
-// of threads run the job with the earliest deadline first. Jobs that need much memory wait until
-// what runs leaves room for them. Thread-safe; Add never blocks.
+// of threads run the job with the earliest deadline first. Thread-safe; Add never blocks.
 class WorkPool {
  public:
   struct Job {
     TimePoint deadline = TimePoint::max();
-    int64_t bytes = 0;  // of host memory while it runs
     std::function<void()> run;
     // Called in place of the rest of `run` when it threw. Must not throw.
     std::function<void(const std::exception_ptr&)> fail;
   };
 
-  // `memory_bytes` bounds the sum of what running jobs need; a job that needs more runs alone.
-  WorkPool(int threads, int64_t memory_bytes);
+  explicit WorkPool(int threads);
   // Runs what is left.
   ~WorkPool();
   WorkPool(const WorkPool&) = delete;
@@ -41,15 +38,10 @@ class WorkPool {
   using Key = std::pair<TimePoint, uint64_t>;  // deadline, then order of Add
 
   void Work(const std::stop_token& stop);
-  // The list whose first job is the next to run; null if none can run now.
-  std::map<Key, Job>* NextLocked();
 
-  const int64_t memory_bytes_;
   std::mutex mutex_;  // guards what follows
   std::condition_variable_any changed_;
-  std::map<Key, Job> light_;  // need no memory: never wait for it
-  std::map<Key, Job> heavy_;
-  int64_t memory_in_use_ = 0;
+  std::map<Key, Job> jobs_;
   uint64_t added_ = 0;
 
   std::vector<std::jthread> threads_;  // last: joined first

@@ -40,18 +40,18 @@ struct Replica::State {
   }
 
   // One image on the calling thread alone.
-  void RunAlone(const ImageView& image, int worker, Prediction& prediction) {
+  void RunAlone(const ImageView& image, int worker, std::optional<Prediction>& prediction) {
     SerialContext context(together.Scratch(worker));
     const Span span{.offset = 0, .height = image.height, .width = image.width};
     const ConstView pixels{image.pixels, span.tokens(), 3, 3};
-    prediction.logits.resize(static_cast<size_t>(spec.classes));
+    prediction.emplace().logits.resize(static_cast<size_t>(spec.classes));
     network.Forward(context, arenas[static_cast<size_t>(worker)], pixels, {&span, 1},
-                    {prediction.logits.data(), 1, spec.classes, spec.classes});
+                    {prediction->logits.data(), 1, spec.classes, spec.classes});
   }
 
   // The images of these indices in one ragged batch that all threads share.
   void RunTogether(std::span<const ImageView> images, std::span<const size_t> indices,
-                   std::span<Prediction> predictions) {
+                   std::span<std::optional<Prediction>> predictions) {
     std::vector<Span> spans;
     int64_t tokens = 0;
     for (const size_t i : indices) {
@@ -74,7 +74,7 @@ struct Replica::State {
                     {logits.data(), count, spec.classes, spec.classes});
     for (size_t i = 0; i < indices.size(); ++i) {
       const auto first = logits.begin() + static_cast<int64_t>(i) * spec.classes;
-      predictions[indices[i]].logits.assign(first, first + spec.classes);
+      predictions[indices[i]].emplace().logits.assign(first, first + spec.classes);
     }
   }
 
@@ -91,17 +91,26 @@ Replica::Replica(const ModelSpec& spec, const Checkpoint& checkpoint, ThreadPool
 Replica::~Replica() = default;
 
 std::vector<Prediction> Replica::Run(std::span<const ImageView> images) {
+  std::vector<Prediction> predictions;
+  for (std::optional<Prediction>& one : Run(images, [](size_t) { return true; })) {
+    predictions.push_back(*std::move(one));
+  }
+  return predictions;
+}
+
+std::vector<std::optional<Prediction>> Replica::Run(std::span<const ImageView> images,
+                                                    absl::FunctionRef<bool(size_t)> wanted) {
   for (const ImageView& image : images) {
     if (image.pixels == nullptr || image.height < 1 || image.width < 1) {
       throw std::invalid_argument("Replica: an image without pixels");
     }
   }
-  std::vector<Prediction> predictions(images.size());
+  std::vector<std::optional<Prediction>> predictions(images.size());
   std::vector<size_t> small;
   for (size_t i = 0; i < images.size(); ++i) {
     if (images[i].height * images[i].width <= kAlonePixels) {
       small.push_back(i);
-    } else {
+    } else if (wanted(i)) {
       state_->RunTogether(images, {&i, 1}, predictions);
     }
   }
@@ -111,11 +120,11 @@ std::vector<Prediction> Replica::Run(std::span<const ImageView> images) {
   const size_t alone = small.size() / threads * threads;
   state_->pool.ParallelFor(static_cast<int64_t>(alone), [&](int64_t item, int worker) {
     const size_t i = small[static_cast<size_t>(item)];
-    state_->RunAlone(images[i], worker, predictions[i]);
+    if (wanted(i)) state_->RunAlone(images[i], worker, predictions[i]);
   });
-  if (alone < small.size()) {
-    state_->RunTogether(images, std::span(small).subspan(alone), predictions);
-  }
+  small.erase(small.begin(), small.begin() + static_cast<int64_t>(alone));
+  std::erase_if(small, [&](size_t i) { return !wanted(i); });
+  if (!small.empty()) state_->RunTogether(images, small, predictions);
   return predictions;
 }
 

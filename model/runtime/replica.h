@@ -2,10 +2,12 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "model/net/model_spec.h"
 
 namespace spatialmamba {
@@ -38,6 +40,11 @@ class Replica {
   Replica(const Replica&) = delete;
   Replica& operator=(const Replica&) = delete;
 
+  // The predictions by image. `wanted` is asked just before an image is begun, on any thread; an
+  // image that nobody wants any more is not run.
+  std::vector<std::optional<Prediction>> Run(std::span<const ImageView> images,
+                                             absl::FunctionRef<bool(size_t image)> wanted);
+  // All are wanted.
   std::vector<Prediction> Run(std::span<const ImageView> images);
 
   // Bytes of workspace that a forward of images of these sizes takes, at most.

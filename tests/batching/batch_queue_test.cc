@@ -17,19 +17,28 @@ class BatchQueueTest : public testing::Test {
             std::shared_ptr<std::atomic<bool>> cancelled = nullptr) {
     const TaskInfo info{.pixels = pixels,
                         .bytes = 10,
+                        .prepare_bytes = 50,
+                        .ready_bytes = 30,
                         .arrival = kNow + milliseconds(id),
                         .deadline = kNow + milliseconds(deadline_ms)};
     auto task = std::make_unique<RecordedTask>(info, id, nullptr, std::move(cancelled));
-    queue_.Push(std::move(task));
+    queue_.Push(std::move(task), sequence_++);
   }
+  void PrepareAll() {
+    while (queue_.NextToPrepare() != nullptr) queue_.PushReady(queue_.PopToPrepare());
+  }
+  BatchQueue::Ready PopReady(BatchLimits limits) { return queue_.PopReady(kNow, cost_, limits); }
 
+  static int Id(const Task& task) { return static_cast<const RecordedTask&>(task).id; }
   static std::vector<int> Ids(const std::vector<std::unique_ptr<Task>>& tasks) {
     std::vector<int> ids;
-    for (const auto& task : tasks) ids.push_back(static_cast<RecordedTask&>(*task).id);
+    for (const auto& task : tasks) ids.push_back(Id(*task));
     return ids;
   }
 
   BatchQueue queue_;
+  CostModel cost_;
+  uint64_t sequence_ = 0;
 };
 
 TEST_F(BatchQueueTest, ServesTheEarliestDeadlineFirstAndEqualOnesByArrival) {
@@ -37,54 +46,102 @@ TEST_F(BatchQueueTest, ServesTheEarliestDeadlineFirstAndEqualOnesByArrival) {
   Push(2, 20);
   Push(3, 50);
   Push(4, 10);
-  EXPECT_EQ(Ids(queue_.PopReady({.images = 10}).tasks), (std::vector<int>{4, 2, 1, 3}));
+  PrepareAll();
+  EXPECT_EQ(Ids(PopReady({.images = 10}).tasks), (std::vector<int>{4, 2, 1, 3}));
   EXPECT_TRUE(queue_.empty());
-  EXPECT_EQ(queue_.pixels(), 0);
-  EXPECT_EQ(queue_.bytes(), 0);
+  EXPECT_EQ(queue_.all(), BatchQueue::Work{});
+  EXPECT_EQ(queue_.waiting_bytes(), 0);
+  EXPECT_EQ(queue_.prepared_bytes(), 0);
 }
 
-TEST_F(BatchQueueTest, ClosesABatchByImages) {
-  for (int id = 0; id < 5; ++id) Push(id, 10 + id);
-  const BatchQueue::Ready ready = queue_.PopReady({.images = 3});
-  EXPECT_EQ(Ids(ready.tasks), (std::vector<int>{0, 1, 2}));
-  EXPECT_TRUE(ready.full);
-  EXPECT_EQ(queue_.size(), 2);
-  EXPECT_EQ(queue_.pixels(), 200);
-}
-
-TEST_F(BatchQueueTest, ClosesABatchByPixelsAndRunsOneOversizedImageAlone) {
-  Push(1, 10, 250);
-  Push(2, 20, 40);
-  Push(3, 30, 40);
-  Push(4, 40, 40);
-  EXPECT_EQ(Ids(queue_.PopReady({.images = 10, .pixels = 100}).tasks), (std::vector<int>{1}));
-  const BatchQueue::Ready ready = queue_.PopReady({.images = 10, .pixels = 100});
-  EXPECT_EQ(Ids(ready.tasks), (std::vector<int>{2, 3}));
-  EXPECT_EQ(ready.pixels, 80);
-  EXPECT_TRUE(ready.full);
-  EXPECT_FALSE(queue_.PopReady({.images = 10, .pixels = 100}).full);
-}
-
-TEST_F(BatchQueueTest, DropsTheCancelledAndThoseWhoseDeadlineHasCome) {
-  const auto cancelled = std::make_shared<std::atomic<bool>>(true);
-  Push(1, 10);
-  Push(2, 30, 100, cancelled);
-  Push(3, 20);
-  const std::vector<Dropped> dropped = queue_.PopExpired(kNow + milliseconds(10));
-  ASSERT_EQ(dropped.size(), 2U);
-  EXPECT_EQ(static_cast<RecordedTask&>(*dropped[0].task).id, 1);
-  EXPECT_EQ(dropped[0].reason, DropReason::kDeadline);
-  EXPECT_EQ(static_cast<RecordedTask&>(*dropped[1].task).id, 2);
-  EXPECT_EQ(dropped[1].reason, DropReason::kCancelled);
-  EXPECT_EQ(Ids(queue_.PopReady({.images = 10}).tasks), (std::vector<int>{3}));
-}
-
-TEST_F(BatchQueueTest, WakesAtTheEarliestDeadline) {
-  EXPECT_EQ(queue_.NextWakeup(), TimePoint::max());
-  EXPECT_FALSE(queue_.OldestArrival().has_value());
+TEST_F(BatchQueueTest, PreparesTheEarliestDeadlineFirst) {
   Push(1, 50);
   Push(2, 20);
-  EXPECT_EQ(queue_.NextWakeup(), kNow + milliseconds(20));
+  EXPECT_EQ(Id(*queue_.NextToPrepare()), 2);
+  const std::unique_ptr<Task> first = queue_.PopToPrepare();
+  EXPECT_EQ(Id(*first), 2);
+  EXPECT_EQ(Id(*queue_.PopToPrepare()), 1);
+  EXPECT_EQ(queue_.NextToPrepare(), nullptr);
+}
+
+TEST_F(BatchQueueTest, OnlyWhatIsReadyIsServedAndTheRestKeepsItsPlace) {
+  Push(1, 10);
+  Push(2, 20);
+  std::unique_ptr<Task> first = queue_.PopToPrepare();
+  queue_.PushReady(queue_.PopToPrepare());
+  EXPECT_EQ(Ids(PopReady({.images = 10}).tasks), (std::vector<int>{2}));
+  EXPECT_EQ(queue_.size(), 1);
+  EXPECT_EQ(queue_.Ahead(kNow + milliseconds(10)).pixels, 100);
+  queue_.PushReady(std::move(first));
+  EXPECT_EQ(Ids(PopReady({.images = 10}).tasks), (std::vector<int>{1}));
+}
+
+TEST_F(BatchQueueTest, WhatFailsInPreparationLeavesNothingBehind) {
+  Push(1, 10);
+  const std::unique_ptr<Task> task = queue_.PopToPrepare();
+  queue_.Forget(*task);
+  EXPECT_TRUE(queue_.empty());
+  EXPECT_EQ(queue_.waiting_bytes(), 0);
+  EXPECT_EQ(queue_.prepared_bytes(), 0);
+}
+
+TEST_F(BatchQueueTest, CountsTheBytesOfEachStage) {
+  Push(1, 10);
+  EXPECT_EQ(queue_.waiting_bytes(), 10);
+  EXPECT_EQ(queue_.prepared_bytes(), 0);
+  std::unique_ptr<Task> task = queue_.PopToPrepare();
+  EXPECT_EQ(queue_.prepared_bytes(), 50);
+  queue_.PushReady(std::move(task));
+  EXPECT_EQ(queue_.prepared_bytes(), 30);
+}
+
+TEST_F(BatchQueueTest, ClosesABatchByImagesAndByPixels) {
+  for (int id = 0; id < 5; ++id) Push(id, 10 + id);
+  PrepareAll();
+  EXPECT_EQ(Ids(PopReady({.images = 2}).tasks), (std::vector<int>{0, 1}));
+  const BatchQueue::Ready ready = PopReady({.images = 10, .pixels = 250});
+  EXPECT_EQ(Ids(ready.tasks), (std::vector<int>{2, 3}));
+  EXPECT_EQ(ready.pixels, 200);
+  EXPECT_EQ(ready.cause, CloseCause::kFull);
+  EXPECT_EQ(queue_.all(), (BatchQueue::Work{1, 100}));
+}
+
+TEST_F(BatchQueueTest, DropsWhoseDeadlineHasComeOrCanNoLongerBeMet) {
+  cost_.SetProfile(milliseconds(2), 1e-5);  // 3 ms of 100 pixels, 12 ms of 1000
+  Push(1, 10);
+  Push(2, 14);
+  Push(3, 20, 1000);
+  Push(4, 30);
+  std::vector<int> ids;
+  for (const Dropped& one : queue_.PopExpired(kNow + milliseconds(10), cost_)) {
+    EXPECT_EQ(one.reason, DropReason::kDeadline);
+    ids.push_back(Id(*one.task));
+  }
+  EXPECT_EQ(ids, (std::vector<int>{1, 3}));
+}
+
+TEST_F(BatchQueueTest, DropsTheCancelledBeforeAndAfterPreparation) {
+  const auto cancelled = std::make_shared<std::atomic<bool>>(false);
+  Push(1, 10, 100, cancelled);
+  PrepareAll();
+  Push(2, 30, 100, cancelled);
+  Push(3, 20);
+  EXPECT_TRUE(queue_.PopCancelled().empty());
+  cancelled->store(true);
+  EXPECT_EQ(queue_.PopCancelled().size(), 2U);
+  EXPECT_EQ(queue_.size(), 1);
+}
+
+TEST_F(BatchQueueTest, WakesWhenTheFirstDeadlineCanNoLongerBeMet) {
+  EXPECT_EQ(queue_.NextWakeup(cost_), TimePoint::max());
+  EXPECT_FALSE(queue_.OldestArrival().has_value());
+  cost_.SetProfile(milliseconds(5), 0);
+  Push(1, 50);
+  Push(2, 20);
+  const TimePoint wakeup = queue_.NextWakeup(cost_);
+  EXPECT_GT(wakeup, kNow + milliseconds(15));
+  EXPECT_LT(wakeup, kNow + milliseconds(16));
+  EXPECT_EQ(queue_.PopExpired(wakeup, cost_).size(), 1U);
   EXPECT_EQ(queue_.OldestArrival(), kNow + milliseconds(1));
 }
 
@@ -92,9 +149,12 @@ TEST_F(BatchQueueTest, WorkAheadEndsAtTheDeadline) {
   Push(1, 10);
   Push(2, 20);
   Push(3, 30);
-  EXPECT_EQ(queue_.Ahead(kNow + milliseconds(20)).images, 2);
-  EXPECT_EQ(queue_.Ahead(kNow + milliseconds(20)).pixels, 200);
-  EXPECT_EQ(queue_.Ahead(kNow).images, 0);
+  EXPECT_EQ(queue_.Ahead(kNow + milliseconds(20)), (BatchQueue::Work{2, 200}));
+  EXPECT_EQ(queue_.Ahead(kNow + milliseconds(30)), (BatchQueue::Work{3, 300}));
+  EXPECT_EQ(queue_.Ahead(kNow), BatchQueue::Work{});
+  int later = 0;
+  queue_.ForEachLater(kNow + milliseconds(10), [&](TimePoint, int64_t) { ++later; });
+  EXPECT_EQ(later, 2);
 }
 
 }  // namespace

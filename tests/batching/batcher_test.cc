@@ -46,44 +46,46 @@ class Gate {
 
 class BatcherTest : public testing::Test {
  protected:
-  void Start(BatcherOptions options, bool gated = false) {
+  void Start(SchedulerOptions options, bool gated = false) {
     if (options.models.empty()) options.models = {QueueOptions{}};
-    batcher_ =
-        std::make_unique<Batcher>(options, clock_, observer_, [this, gated](int, Batch batch) {
-          if (gated) gate_.Pass();
-          {
-            const std::lock_guard lock(mutex_);
-            batches_.push_back({});
-            for (const auto& task : batch.tasks) {
-              batches_.back().push_back(static_cast<RecordedTask&>(*task).id);
-            }
-          }
-          for (const auto& task : batch.tasks) static_cast<RecordedTask&>(*task).Run();
-        });
+    const auto run = [this, gated](int, const Batch& batch) {
+      if (gated) gate_.Pass();
+      {
+        const std::lock_guard lock(mutex_);
+        batches_.push_back({});
+        for (const auto& task : batch.tasks) {
+          batches_.back().push_back(static_cast<RecordedTask&>(*task).id);
+        }
+      }
+      for (const auto& task : batch.tasks) static_cast<RecordedTask&>(*task).Run();
+      return static_cast<int64_t>(batch.tasks.size());
+    };
+    batcher_ = std::make_unique<Batcher>(options, clock_, observer_,
+                                         Batcher::Callbacks{.prepare =
+                                                                [this](Batcher::Preparation one) {
+                                                                  if (hold_preparations_) {
+                                                                    held_.push_back(std::move(one));
+                                                                  } else {
+                                                                    batcher_->Ready(std::move(one));
+                                                                  }
+                                                                },
+                                                            .run = run});
   }
 
-  // Admits one request and submits its images as tasks id, id + 1, ...
+  // Sends one request whose images are the tasks id, id + 1, ...
   std::optional<Refusal> Send(int id, int images = 1, Duration deadline = std::chrono::hours(1),
                               int model = 0,
                               std::shared_ptr<std::atomic<bool>> cancelled = nullptr) {
-    const TimePoint due = clock_.Now() + deadline;
-    auto admitted = batcher_->Admit({.model = model,
-                                     .images = images,
-                                     .pixels = images * kPixels,
-                                     .bytes = images * kBytes,
-                                     .deadline = due});
-    if (auto* refusal = std::get_if<Refusal>(&admitted)) return *refusal;
-    auto& admission = std::get<Batcher::Admission>(admitted);
+    std::vector<std::unique_ptr<Task>> tasks;
     for (int i = 0; i < images; ++i) {
       const TaskInfo info{.model = model,
                           .pixels = kPixels,
                           .bytes = kBytes,
                           .arrival = clock_.Now(),
-                          .deadline = due};
-      batcher_->Submit(admission,
-                       std::make_unique<RecordedTask>(info, id + i, &record_, cancelled));
+                          .deadline = clock_.Now() + deadline};
+      tasks.push_back(std::make_unique<RecordedTask>(info, id + i, &record_, cancelled));
     }
-    return std::nullopt;
+    return batcher_->Submit(std::move(tasks));
   }
 
   std::vector<std::vector<int>> batches() {
@@ -100,7 +102,9 @@ class BatcherTest : public testing::Test {
   Gate gate_;
   std::mutex mutex_;  // guards batches_
   std::vector<std::vector<int>> batches_;
+  bool hold_preparations_ = false;
   std::unique_ptr<Batcher> batcher_;
+  std::vector<Batcher::Preparation> held_;  // before the batcher, as it has to be
 };
 
 TEST_F(BatcherTest, DispatchesAtOnceWhenTheDeviceIsIdle) {
@@ -169,9 +173,10 @@ TEST_F(BatcherTest, ACancellationThatComesWhileOthersAreDroppedIsSeen) {
   Gate dropping;
   const auto cancelled = std::make_shared<std::atomic<bool>>(false);
   Send(2, 1, std::chrono::hours(1), 0, cancelled);
-  auto admitted = batcher_->Admit({.images = 1, .deadline = TimePoint::max()});
-  batcher_->Submit(std::get<Batcher::Admission>(admitted),
-                   std::make_unique<SlowToDrop>(TaskInfo{}, dropping));
+  std::vector<std::unique_ptr<Task>> slow;
+  slow.push_back(std::make_unique<SlowToDrop>(TaskInfo{}, dropping));
+  batcher_->Submit(std::move(slow));
+  batcher_->Wake();
   ASSERT_TRUE(dropping.Reached());
   cancelled->store(true);
   batcher_->Wake();
@@ -211,33 +216,42 @@ TEST_F(BatcherTest, BoundsTheBytesOfAllModelsTogether) {
   gate_.Open();
 }
 
-TEST_F(BatcherTest, PlacesComeBackWhenAnAdmissionIsNotUsed) {
-  Start({.models = {{.max_queue = 2}}});
-  {
-    auto admitted = batcher_->Admit({.images = 2, .bytes = 10, .deadline = TimePoint::max()});
-    ASSERT_TRUE(std::holds_alternative<Batcher::Admission>(admitted));
-    EXPECT_EQ(batcher_->State(0).depth, 2);
-    EXPECT_TRUE(Send(1));
-  }
+TEST_F(BatcherTest, APreparationThatFailsGivesItsPlaceBack) {
+  hold_preparations_ = true;
+  Start({.models = {{.max_queue = 1}}});
+  EXPECT_FALSE(Send(1));
+  ASSERT_EQ(held_.size(), 1U);
+  EXPECT_TRUE(Send(2)) << "the place is taken while the first is prepared";
+  held_.clear();
+  EXPECT_EQ(record_.Of(1), Fate::kLost) << "its owner has answered it";
   EXPECT_EQ(batcher_->State(0).depth, 0);
-  EXPECT_FALSE(Send(2));
-  EXPECT_EQ(record_.Of(2), Fate::kRan);
+  EXPECT_FALSE(Send(3));
+  batcher_->Ready(std::move(held_.at(0)));
+  EXPECT_EQ(record_.Of(3), Fate::kRan);
 }
 
-TEST_F(BatcherTest, PlacesOfARequestGoTheirOwnWays) {
-  Start({.models = {{.max_queue = 3}}});
-  auto admitted = batcher_->Admit({.images = 3, .bytes = 30, .deadline = TimePoint::max()});
-  auto& admission = std::get<Batcher::Admission>(admitted);
-  {
-    const Batcher::Admission unused = admission.TakeOne(0, 10);
-    Batcher::Admission used = admission.TakeOne(0, 10);
-    EXPECT_EQ(admission.places(), 1);
-    batcher_->Submit(used, std::make_unique<RecordedTask>(TaskInfo{}, 1, &record_));
-    EXPECT_EQ(record_.Of(1), Fate::kRan);
-  }
-  EXPECT_EQ(batcher_->State(0).depth, 1);
-  admission = {};
-  EXPECT_EQ(batcher_->State(0).depth, 0);
+TEST_F(BatcherTest, NothingRunsBeforeItIsPrepared) {
+  hold_preparations_ = true;
+  Start({});
+  Send(1, 2);
+  ASSERT_EQ(held_.size(), 2U);
+  batcher_->Ready(std::move(held_[1]));
+  EXPECT_EQ(record_.Of(2), Fate::kRan);
+  EXPECT_FALSE(record_.Has(1));
+  batcher_->Ready(std::move(held_[0]));
+  EXPECT_EQ(record_.Of(1), Fate::kRan);
+}
+
+TEST_F(BatcherTest, WhatExpiresBeforeItsPreparationIsNeverPrepared) {
+  hold_preparations_ = true;
+  Start({.models = {{.max_batch_size = 1}}});
+  Send(1, 6, milliseconds(50));  // four are prepared ahead
+  ASSERT_EQ(held_.size(), 4U);
+  clock_.Advance(milliseconds(51));
+  EXPECT_EQ(record_.Of(5), Fate::kDeadline);
+  EXPECT_EQ(record_.Of(6), Fate::kDeadline);
+  EXPECT_EQ(held_.size(), 4U);
+  held_.clear();
 }
 
 TEST_F(BatcherTest, RefusesAPassedDeadlineWithoutARetryHint) {
@@ -256,22 +270,6 @@ TEST_F(BatcherTest, RefusesWhatEvenAnIdleDeviceCannotDoInTime) {
   EXPECT_EQ(refusal->reason, RefusalReason::kDeadline);
   EXPECT_EQ(refusal->retry_after, Duration::zero());
   EXPECT_FALSE(Send(2, 1, milliseconds(10)));
-}
-
-TEST_F(BatcherTest, RefusesWhatTheLoadMakesLateWithAHint) {
-  Start({.models = {{.max_batch_size = 1}}}, true);
-  batcher_->SetProfile(0, milliseconds(10), 0);
-  Send(1, 1, milliseconds(100));
-  ASSERT_TRUE(gate_.Reached());
-  EXPECT_FALSE(Send(2, 1, milliseconds(100)));
-  const std::optional<Refusal> refusal = Send(3, 1, milliseconds(25));  // 10 running, 10 its own
-  EXPECT_FALSE(refusal) << "what waits has a later deadline and is served after it";
-  const std::optional<Refusal> late = Send(4, 1, milliseconds(27));
-  ASSERT_TRUE(late);
-  EXPECT_EQ(late->reason, RefusalReason::kOverloaded);
-  EXPECT_GE(late->retry_after, milliseconds(1));
-  EXPECT_FALSE(Send(5, 1, milliseconds(60)));
-  gate_.Open();
 }
 
 TEST_F(BatcherTest, DrainFinishesWhatWasAdmittedAndRefusesTheRest) {
@@ -306,12 +304,12 @@ TEST_F(BatcherTest, DrainDropsWhatStillWaitsAtItsDeadline) {
   EXPECT_EQ(record_.Of(1), Fate::kRan);
 }
 
-TEST_F(BatcherTest, WhatIsSubmittedAfterTheDrainIsDropped) {
+TEST_F(BatcherTest, WhatBecomesReadyAfterTheDrainIsDropped) {
+  hold_preparations_ = true;
   Start({});
-  auto admitted = batcher_->Admit({.images = 1, .deadline = TimePoint::max()});
-  auto& admission = std::get<Batcher::Admission>(admitted);
-  EXPECT_TRUE(batcher_->Drain(clock_.Now()));
-  batcher_->Submit(admission, std::make_unique<RecordedTask>(TaskInfo{}, 1, &record_));
+  Send(1);
+  EXPECT_FALSE(batcher_->Drain(clock_.Now()));
+  batcher_->Ready(std::move(held_.at(0)));
   EXPECT_EQ(record_.Of(1), Fate::kDraining);
 }
 
@@ -331,16 +329,21 @@ TEST_F(BatcherTest, DestructionDropsWhatWaits) {
 
 TEST_F(BatcherTest, AnExceptionOfTheRunnerEndsItsTasksAndNothingElse) {
   std::atomic<bool> fail = true;
-  Batcher batcher({.models = {QueueOptions{}}}, clock_, observer_, [&](int, Batch batch) {
+  const auto run = [&](int, const Batch& batch) {
     if (fail.exchange(false)) throw std::runtime_error("broken");
     for (const auto& task : batch.tasks) static_cast<RecordedTask&>(*task).Run();
-  });
+    return static_cast<int64_t>(batch.tasks.size());
+  };
+  batcher_ = std::make_unique<Batcher>(
+      SchedulerOptions{.models = {QueueOptions{}}}, clock_, observer_,
+      Batcher::Callbacks{
+          .prepare = [&](Batcher::Preparation one) { batcher_->Ready(std::move(one)); },
+          .run = run});
   for (int id = 1; id <= 2; ++id) {
-    auto admitted = batcher.Admit({.images = 1, .deadline = TimePoint::max()});
-    batcher.Submit(std::get<Batcher::Admission>(admitted),
-                   std::make_unique<RecordedTask>(TaskInfo{}, id, &record_));
+    Send(id);
     EXPECT_EQ(record_.Of(id), id == 1 ? Fate::kLost : Fate::kRan);
   }
+  batcher_.reset();
 }
 
 }  // namespace

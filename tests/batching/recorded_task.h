@@ -20,7 +20,7 @@ namespace spatialmamba {
 // has happened.
 class Record {
  public:
-  enum class Fate { kRan, kDeadline, kCancelled, kDraining, kLost };
+  enum class Fate { kRan, kDeadline, kOverloaded, kCancelled, kDraining, kLost };
 
   void Note(int id, Fate fate) {
     {
@@ -69,6 +69,8 @@ class RecordedTask final : public Task {
     switch (reason) {
       case DropReason::kDeadline:
         return record->Note(id, Record::Fate::kDeadline);
+      case DropReason::kOverloaded:
+        return record->Note(id, Record::Fate::kOverloaded);
       case DropReason::kCancelled:
         return record->Note(id, Record::Fate::kCancelled);
       case DropReason::kDraining:
@@ -98,7 +100,7 @@ class CountingObserver final : public BatchObserver {
   void OnBatchStarted(const Batch& batch, TimePoint) override {
     started += static_cast<int64_t>(batch.tasks.size());
   }
-  void OnBatchFinished(int, int, int64_t images, Duration) override { finished += images; }
+  void OnBatchFinished(const BatchReport& report) override { finished += report.images; }
 
   std::atomic<int64_t> offered{0};
   std::atomic<int64_t> refused{0};

@@ -226,7 +226,7 @@ TEST_F(VisionServiceTest, RefusesMoreImagesThanAllowed) {
 TEST_F(VisionServiceTest, RefusesImagesThatCouldNeverWait) {
   Start("limits: {queue_bytes: 1MiB}\n");
   v1::ClassifyRequest request;
-  for (int i = 0; i < 2; ++i) AddRaw(i, 256, 256, request);
+  for (int i = 0; i < 6; ++i) AddRaw(i, 256, 256, request);
   ExpectError(client_->Classify(request), grpc::INVALID_ARGUMENT, "REQUEST_TOO_LARGE", "images");
 }
 
