@@ -39,9 +39,16 @@ BatchPlan Grow(std::span<const Candidate> candidates, const CostModel& cost,
 }
 
 // Whether a batch is so small that its head is not worth the throughput which it costs.
-bool TooSmall(const BatchPlan& plan, const Candidate& head, const CostModel& cost,
-              const BatchLimits& limits) {
+bool TooSmall(const BatchPlan& plan, std::span<const Candidate> candidates, const CostModel& cost,
+              const BatchLimits& limits, TimePoint now) {
   if (plan.cause != CloseCause::kDeadline) return false;
+  const Candidate& head = candidates.front();
+  // If there is time for everything in batches of this size, nothing needs to be given up.
+  int64_t pixels = 0;
+  for (const Candidate& one : candidates) pixels += one.pixels;
+  const int64_t batches = (static_cast<int64_t>(candidates.size()) + plan.take - 1) / plan.take;
+  const Duration all = cost.Predict(0) * batches + cost.PredictShare(pixels);
+  if (Later(now, all) <= candidates.back().deadline) return false;
   const double fixed = Seconds(cost.Predict(0));
   const double image = Seconds(cost.PredictShare(plan.pixels)) / static_cast<double>(plan.take);
   if (image <= 0) return false;
@@ -69,7 +76,7 @@ BatchPlan PlanBatch(std::span<const Candidate> candidates, const CostModel& cost
       continue;
     }
     BatchPlan plan = Grow(candidates, cost, limits, now);
-    if (!TooSmall(plan, head, cost, limits)) {
+    if (!TooSmall(plan, candidates, cost, limits, now)) {
       plan.late = late;
       plan.shed = shed;
       return plan;

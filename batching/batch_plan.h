@@ -38,8 +38,8 @@ struct BatchPlan {
 // behind them (`shed`): otherwise each batch is only as large as its nearly late head allows, work
 // is done at the worst rate just when the load is highest, and every head is nearly late. The
 // sustainable size is the one at which a request waits for one batch and runs in the next within
-// its deadline: ((deadline - fixed) / time of an image) / 2. A batch that is small but nearly as
-// efficient is left alone. Pure.
+// its deadline: ((deadline - fixed) / time of an image) / 2. Nothing is given up if the
+// batch is nearly as efficient, or if there is time for everything in such batches. Pure.
 BatchPlan PlanBatch(std::span<const Candidate> candidates, const CostModel& cost,
                     const BatchLimits& limits, TimePoint now);
 

@@ -181,11 +181,17 @@ BatchQueue::Work BatchQueue::Ahead(TimePoint deadline) const {
   return work;
 }
 
-void BatchQueue::ForEachLater(TimePoint deadline,
-                              absl::FunctionRef<void(TimePoint, int64_t)> f) const {
-  for (auto at = entries_.upper_bound({deadline, UINT64_MAX}); at != entries_.end(); ++at) {
-    f(at->first.first, at->second.pixels);
+bool BatchQueue::HasLater(TimePoint deadline) const {
+  return !entries_.empty() && entries_.rbegin()->first.first > deadline;
+}
+
+std::vector<Candidate> BatchQueue::Candidates() const {
+  std::vector<Candidate> candidates;
+  candidates.reserve(entries_.size());
+  for (const auto& [key, entry] : entries_) {
+    candidates.push_back({entry.pixels, entry.arrival, key.first});
   }
+  return candidates;
 }
 
 }  // namespace spatialmamba

@@ -7,7 +7,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/functional/function_ref.h"
 #include "batching/batch_plan.h"
 #include "batching/clock.h"
 #include "batching/cost_model.h"
@@ -64,8 +63,10 @@ class BatchQueue {
   // Of the tasks whose deadline is not later: what is served before a new task of that deadline.
   Work Ahead(TimePoint deadline) const;
   Work all() const { return {size(), pixels_}; }
-  // Calls back for every task with a later deadline, in order.
-  void ForEachLater(TimePoint deadline, absl::FunctionRef<void(TimePoint, int64_t pixels)> f) const;
+  // Whether a task has a later deadline.
+  bool HasLater(TimePoint deadline) const;
+  // Every task, in order.
+  std::vector<Candidate> Candidates() const;
 
   bool empty() const { return entries_.empty(); }
   int64_t size() const { return static_cast<int64_t>(entries_.size()); }

@@ -19,7 +19,7 @@ constexpr int64_t kLeastAhead = 4;  // images
 // A batch of this many times the fixed part loses little to it.
 constexpr int64_t kEfficientMultipleOfFixed = 20;
 // Offered device time per second and device, from which on batches are kept large by refusals.
-constexpr double kHighLoad = 0.75;
+constexpr double kHighLoad = 0.55;
 
 TimePoint Later(TimePoint time, Duration by) {
   return time > TimePoint::max() - by ? TimePoint::max() : time + by;
@@ -91,11 +91,8 @@ Duration DeviceScheduler::PredictDrain(int model, int64_t images, int64_t pixels
 }
 
 TimePoint DeviceScheduler::FirstFree(TimePoint now) const {
-  TimePoint free = TimePoint::max();
-  for (const std::optional<Running>& running : running_) {
-    free = std::min(free, running ? std::max(running->until, now) : now);
-  }
-  return free;
+  const std::vector<TimePoint> free = Free(now);
+  return *std::min_element(free.begin(), free.end());
 }
 
 bool DeviceScheduler::IdleAndEmpty() const {
@@ -103,54 +100,96 @@ bool DeviceScheduler::IdleAndEmpty() const {
                                  [](const auto& running) { return running.has_value(); });
 }
 
-// When the request's last image is done: after what runs, what is served before it, and itself.
-TimePoint DeviceScheduler::PredictFinish(const Request& request, TimePoint now) const {
+// When the request's last image is done at the earliest: after what runs, what is served before it
+// in full batches, and itself.
+TimePoint DeviceScheduler::EarliestFinish(const Request& request, TimePoint now) const {
   // On an idle device it is tried: a slow spell that ended unseen would be believed for ever.
   if (IdleAndEmpty()) return Later(now, at(request.model).cost.PredictAtBest(request.work.pixels));
-  Duration work = Duration::zero();
-  for (const Model& model : models_) {
-    BatchQueue::Work ahead = model.queue.Ahead(request.deadline);
-    if (&model == &at(request.model)) {
-      ahead = {ahead.images + request.work.images, ahead.pixels + request.work.pixels};
-    }
-    work += Drain(model, ahead);
-  }
-  return Later(FirstFree(now), work / options_.devices);
+  return Later(FirstFree(now), WorkAhead(request, BatchesAre::kFull) / options_.devices);
 }
 
-// By how much the request would make a task late that is served after it and was in time.
-Duration DeviceScheduler::LateOthers(const Request& request, TimePoint now) const {
-  std::vector<std::tuple<TimePoint, size_t, int64_t>> others;
-  std::vector<BatchQueue::Work> done;
-  for (size_t i = 0; i < models_.size(); ++i) {
-    done.push_back(models_[i].queue.Ahead(request.deadline));
-    models_[i].queue.ForEachLater(request.deadline, [&](TimePoint deadline, int64_t pixels) {
-      others.emplace_back(deadline, i, pixels);
-    });
+// Device time of the request and of what is served before it.
+Duration DeviceScheduler::WorkAhead(const Request& request, BatchesAre batches) const {
+  Duration time = Duration::zero();
+  for (const Model& model : models_) {
+    BatchQueue::Work work = model.queue.Ahead(request.deadline);
+    if (&model == &at(request.model)) {
+      work = {work.images + request.work.images, work.pixels + request.work.pixels};
+    }
+    time += batches == BatchesAre::kFull
+                ? Drain(model, work)
+                : model.cost.Predict(0) * work.images + model.cost.PredictShare(work.pixels);
   }
-  if (others.empty()) return Duration::zero();
-  std::sort(others.begin(), others.end());
-  const Duration own = at(request.model).cost.Predict(request.work.pixels) / options_.devices;
-  const TimePoint free = FirstFree(now);
-  std::vector<Duration> drains;
-  Duration before = Duration::zero();
-  for (size_t i = 0; i < models_.size(); ++i) {
-    drains.push_back(Drain(models_[i], done[i]));
-    before += drains[i];
-  }
-  Duration late = Duration::zero();
-  for (const auto& [deadline, model, pixels] : others) {
-    if (deadline == TimePoint::max()) break;
-    done[model] = {done[model].images + 1, done[model].pixels + pixels};
-    const Duration drain = Drain(models_[model], done[model]);
-    before += drain - drains[model];
-    drains[model] = drain;
-    const TimePoint finish = free + before / options_.devices;
-    if (finish <= deadline && finish + own > deadline) {
-      late = std::max(late, finish + own - deadline);
+  return time;
+}
+
+// What would happen if the request were admitted and nothing else came. Where there is time for
+// everything even one by one, and nobody behind it, that is clear; else the batches are forecast.
+DeviceScheduler::Outlook DeviceScheduler::Look(const Request& request, TimePoint now) const {
+  if (IdleAndEmpty()) return {.finish = EarliestFinish(request, now)};
+  const bool last = std::none_of(models_.begin(), models_.end(), [&](const Model& model) {
+    return model.queue.HasLater(request.deadline);
+  });
+  const TimePoint one_by_one =
+      Later(FirstFree(now), WorkAhead(request, BatchesAre::kSingle) / options_.devices);
+  if (last && one_by_one <= request.deadline) return {.finish = EarliestFinish(request, now)};
+
+  const std::vector<ForecastQueue> before = Queues();
+  const std::vector<TimePoint> free = Free(now);
+  std::vector<ForecastQueue> queues = before;
+  // Its images stand behind all of the same deadline.
+  std::vector<Candidate>& images = queues[static_cast<size_t>(request.model)].images;
+  const auto place = std::upper_bound(
+      images.begin(), images.end(), request.deadline,
+      [](TimePoint deadline, const Candidate& c) { return deadline < c.deadline; });
+  const auto first = static_cast<size_t>(place - images.begin());
+  const auto count = static_cast<size_t>(request.work.images);
+  images.insert(place, count, {request.work.pixels / request.work.images, now, request.deadline});
+  std::vector<std::vector<TimePoint>> finish = Forecast(queues, free);
+  std::vector<TimePoint>& same = finish[static_cast<size_t>(request.model)];
+  const auto begin = same.begin() + static_cast<int64_t>(first);
+  const auto end = begin + static_cast<int64_t>(count);
+  Outlook outlook{.finish = *std::max_element(begin, end)};
+  same.erase(begin, end);
+  outlook.harm = Harm(before, finish, request, free);
+  return outlook;
+}
+
+// By how much accepted work that was in time would be late with the request: the most. `queues` are
+// those without it, `finish` is the forecast with it.
+Duration DeviceScheduler::Harm(const std::vector<ForecastQueue>& queues,
+                               const std::vector<std::vector<TimePoint>>& finish,
+                               const Request& request, const std::vector<TimePoint>& free) const {
+  std::vector<std::vector<TimePoint>> without;
+  Duration harm = Duration::zero();
+  for (size_t m = 0; m < finish.size(); ++m) {
+    for (size_t i = 0; i < finish[m].size(); ++i) {
+      const TimePoint deadline = queues[m].images[i].deadline;
+      if (finish[m][i] <= deadline) continue;
+      if (without.empty()) without = Forecast(queues, free);
+      if (without[m][i] > deadline) continue;  // late anyway
+      const bool given_up = finish[m][i] == TimePoint::max();
+      harm = std::max(harm, given_up ? at(request.model).cost.Predict(request.work.pixels)
+                                     : finish[m][i] - deadline);
     }
   }
-  return late;
+  return harm;
+}
+
+std::vector<ForecastQueue> DeviceScheduler::Queues() const {
+  std::vector<ForecastQueue> queues;
+  for (const Model& model : models_) {
+    queues.push_back({&model.cost, Limits(model), model.queue.Candidates()});
+  }
+  return queues;
+}
+
+std::vector<TimePoint> DeviceScheduler::Free(TimePoint now) const {
+  std::vector<TimePoint> free;
+  for (const std::optional<Running>& running : running_) {
+    free.push_back(running ? std::max(running->until, now) : now);
+  }
+  return free;
 }
 
 // By how much the most urgent image that waits would be late in one batch with everything that
@@ -185,9 +224,9 @@ std::optional<Refusal> DeviceScheduler::Admit(std::vector<std::unique_ptr<Task>>
   const Duration share = model.cost.PredictShare(request.work.pixels);
   callers_.Offer(request.caller, share, now);
   models_share_.Offer(static_cast<uint64_t>(request.model), share, now);
-  if (std::optional<Refusal> refusal = Refuse(request, now)) return refusal;
+  TimePoint finish;
+  if (std::optional<Refusal> refusal = Refuse(request, now, finish)) return refusal;
 
-  const TimePoint finish = PredictFinish(request, now);
   for (auto& task : tasks) {
     task->predicted_finish_ = finish;
     task->held_ = model.cost.PredictShare(task->info().pixels);
@@ -200,7 +239,8 @@ std::optional<Refusal> DeviceScheduler::Admit(std::vector<std::unique_ptr<Task>>
   return std::nullopt;
 }
 
-std::optional<Refusal> DeviceScheduler::Refuse(const Request& request, TimePoint now) const {
+std::optional<Refusal> DeviceScheduler::Refuse(const Request& request, TimePoint now,
+                                               TimePoint& finish) const {
   if (draining_) {
     return Refusal{RefusalReason::kDraining, kRetryLater,
                    "the server is shutting down: send the request to another one"};
@@ -218,7 +258,7 @@ std::optional<Refusal> DeviceScheduler::Refuse(const Request& request, TimePoint
                                 " ms: allow the request more time")};
   }
   if (std::optional<Refusal> refusal = RefuseForRoom(request, now)) return refusal;
-  return RefuseForTime(request, now);
+  return RefuseForTime(request, now, finish);
 }
 
 std::optional<Refusal> DeviceScheduler::RefuseForRoom(const Request& request, TimePoint now) const {
@@ -260,16 +300,18 @@ std::optional<Refusal> DeviceScheduler::RefuseForRoom(const Request& request, Ti
   return std::nullopt;
 }
 
-std::optional<Refusal> DeviceScheduler::RefuseForTime(const Request& request, TimePoint now) const {
+std::optional<Refusal> DeviceScheduler::RefuseForTime(const Request& request, TimePoint now,
+                                                      TimePoint& finish) const {
+  finish = EarliestFinish(request, now);
   if (request.deadline == TimePoint::max()) return std::nullopt;
-  const TimePoint finish = PredictFinish(request, now);
-  if (finish > request.deadline) {
-    return Refusal{RefusalReason::kOverloaded, std::max(finish - request.deadline, kShortestRetry),
-                   absl::StrCat("the answer would come ", Milliseconds(finish - request.deadline),
+  const auto late = [&](Duration by) {
+    return Refusal{RefusalReason::kOverloaded, std::max(by, kShortestRetry),
+                   absl::StrCat("the answer would come ", Milliseconds(by),
                                 " ms after the deadline because of the load: try again later")};
-  }
-  if (const Duration late = LateHead(request, now); late > Duration::zero()) {
-    return Refusal{RefusalReason::kOverloaded, std::max(late, kShortestRetry),
+  };
+  if (finish > request.deadline) return late(finish - request.deadline);
+  if (const Duration by = LateHead(request, now); by > Duration::zero()) {
+    return Refusal{RefusalReason::kOverloaded, std::max(by, kShortestRetry),
                    "the next batch is as large as the deadlines of those in it allow: try again "
                    "later"};
   }
@@ -280,14 +322,18 @@ std::optional<Refusal> DeviceScheduler::RefuseForTime(const Request& request, Ti
                    "the time until the deadline is kept for other callers, and this one has its "
                    "share of the load already: try again later"};
   }
-  const Duration late = LateOthers(request, now);
-  if (late > Duration::zero()) {
-    return Refusal{RefusalReason::kOverloaded, std::max(late, kShortestRetry),
-                   absl::StrCat("requests with later deadlines that were accepted before would be ",
-                                Milliseconds(late),
-                                " ms late: try again later, or allow more "
-                                "time")};
+  const Outlook outlook = Look(request, now);
+  if (outlook.finish == TimePoint::max()) {
+    return late(at(request.model).cost.Predict(request.work.pixels));
   }
+  if (outlook.finish > request.deadline) return late(outlook.finish - request.deadline);
+  if (outlook.harm > Duration::zero()) {
+    return Refusal{
+        RefusalReason::kOverloaded, std::max(outlook.harm, kShortestRetry),
+        absl::StrCat("requests that were accepted before would be ", Milliseconds(outlook.harm),
+                     " ms late: try again later, or allow more time")};
+  }
+  finish = outlook.finish;
   return std::nullopt;
 }
 
@@ -400,23 +446,12 @@ TimePoint DeviceScheduler::NextWakeup() const {
 std::optional<Batch> DeviceScheduler::NextBatch(int device, TimePoint now,
                                                 std::vector<Dropped>& dropped) {
   for (;;) {
-    // The least slack: the earliest moment at which the most urgent image has to start; among
-    // equals who has waited longest. Slack shrinks while a task waits, so no model starves another.
-    Model* best = nullptr;
-    std::pair<TimePoint, TimePoint> best_rank;
-    for (Model& model : models_) {
-      const std::optional<Candidate> first = model.queue.FirstReady();
-      if (!first) continue;
-      const TimePoint start = first->deadline == TimePoint::max()
-                                  ? first->deadline
-                                  : first->deadline - model.cost.Predict(first->pixels);
-      const std::pair rank(start, first->arrival);
-      if (best != nullptr && best_rank <= rank) continue;
-      best = &model;
-      best_rank = rank;
-    }
-    if (best == nullptr) return std::nullopt;
+    std::vector<QueueHead> heads;
+    for (const Model& model : models_) heads.push_back({model.queue.FirstReady(), &model.cost});
+    const std::optional<size_t> next = LeastSlack(heads);
+    if (!next) return std::nullopt;
 
+    Model* const best = &models_[*next];
     BatchQueue::Ready ready = best->queue.PopReady(now, best->cost, Limits(*best));
     Release(ready.dropped);
     for (Dropped& one : ready.dropped) dropped.push_back(std::move(one));

@@ -10,6 +10,7 @@
 #include "batching/clock.h"
 #include "batching/cost_model.h"
 #include "batching/fair_share.h"
+#include "batching/forecast.h"
 #include "batching/observer.h"
 #include "batching/task.h"
 
@@ -119,13 +120,28 @@ class DeviceScheduler {
   int64_t PreparedBytes() const;
   bool IdleAndEmpty() const;
 
-  std::optional<Refusal> Refuse(const Request& request, TimePoint now) const;
+  // What is predicted of a request.
+  struct Outlook {
+    TimePoint finish;                  // of its last image; max(): it would be given up
+    Duration harm = Duration::zero();  // by how much it would make accepted work late
+  };
+  enum class BatchesAre { kFull, kSingle };
+
+  // Why not, or nothing and the predicted finish.
+  std::optional<Refusal> Refuse(const Request& request, TimePoint now, TimePoint& finish) const;
   std::optional<Refusal> RefuseForRoom(const Request& request, TimePoint now) const;
-  std::optional<Refusal> RefuseForTime(const Request& request, TimePoint now) const;
+  std::optional<Refusal> RefuseForTime(const Request& request, TimePoint now,
+                                       TimePoint& finish) const;
+  std::vector<ForecastQueue> Queues() const;
+  std::vector<TimePoint> Free(TimePoint now) const;
   TimePoint FirstFree(TimePoint now) const;
-  TimePoint PredictFinish(const Request& request, TimePoint now) const;
+  TimePoint EarliestFinish(const Request& request, TimePoint now) const;
+  Duration WorkAhead(const Request& request, BatchesAre batches) const;
+  Outlook Look(const Request& request, TimePoint now) const;
+  Duration Harm(const std::vector<ForecastQueue>& queues,
+                const std::vector<std::vector<TimePoint>>& finish, const Request& request,
+                const std::vector<TimePoint>& free) const;
   Duration LateHead(const Request& request, TimePoint now) const;
-  Duration LateOthers(const Request& request, TimePoint now) const;
   Duration ReservedForOthers(const Request& request, Duration window, TimePoint now) const;
   void Release(const Task& task);
   void Release(const std::vector<Dropped>& dropped);

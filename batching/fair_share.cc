@@ -11,8 +11,9 @@ double Seconds(Duration duration) { return std::chrono::duration<double>(duratio
 // Demand is an average over this long, with falling weight.
 constexpr double kMemory = 3;      // seconds
 constexpr double kShortest = 0.2;  // seconds; of a party that has just come
-// Who asks for as much as before must not be refused because of how it falls in time.
-constexpr double kHeadroom = 1.25;
+// Requests come at random: of a window, their mean and so many standard deviations (of a Poisson
+// process) are kept.
+constexpr double kDeviations = 2;
 constexpr Duration kForgotten = std::chrono::seconds(20);
 constexpr Duration kCleaning = std::chrono::seconds(5);
 constexpr double kNothing = 1e-9;
@@ -37,6 +38,7 @@ void FairShare::Offer(uint64_t party, Duration work, TimePoint now) {
   if (is_new) one.first_seen = now;
   if (!is_new) one.offered *= std::exp(-Seconds(now - one.seen) / kMemory);
   one.offered += Seconds(work);
+  one.request = Seconds(work);
   one.seen = now;
 }
 
@@ -66,7 +68,8 @@ Duration FairShare::Reserved(uint64_t party, Duration work, Duration window, int
   double reserved = 0;
   for (const auto& [id, other] : parties_) {
     if (id == party || !Active(other, now)) continue;
-    const double wanted = kHeadroom * DemandOf(other, now) * Seconds(window);
+    const double mean = DemandOf(other, now) * Seconds(window);
+    const double wanted = mean + kDeviations * std::sqrt(mean * other.request);
     reserved += std::max(0.0, std::min(wanted, part) - other.held);
   }
   return std::chrono::duration_cast<Duration>(std::chrono::duration<double>(reserved));

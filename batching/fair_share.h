@@ -34,7 +34,8 @@ class FairShare {
     double offered = 0;  // seconds of device time, what is past weighing ever less, at `seen`
     TimePoint first_seen;
     TimePoint seen;
-    double held = 0;  // seconds
+    double held = 0;     // seconds
+    double request = 0;  // seconds of its last one
   };
   static bool Active(const Party& party, TimePoint now);
   // Seconds of device time per second.

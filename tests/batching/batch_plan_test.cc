@@ -69,11 +69,20 @@ TEST(BatchPlan, WhatIsLateAnywayIsNotTaken) {
 // Fixed 10 ms, 1 ms an image, a deadline 110 ms after arrival: the sustainable size is 50.
 TEST(BatchPlan, UnderBacklogHeadsThatForceASmallBatchAreGivenUp) {
   std::vector<Candidate> images = Images(3, 15, -95);  // allow a batch of five
-  const std::vector<Candidate> behind = Images(60, 60, -50);
+  const std::vector<Candidate> behind = Images(90, 60, -50);
   images.insert(images.end(), behind.begin(), behind.end());
   const BatchPlan plan = PlanBatch(images, Cost(10, 1), {.images = 64}, kNow);
   EXPECT_EQ(plan.shed, 3);
   EXPECT_EQ(plan.take, 50);
+}
+
+TEST(BatchPlan, NothingIsGivenUpIfThereIsTimeForEverything) {
+  std::vector<Candidate> images = Images(3, 15, -95);
+  const std::vector<Candidate> behind = Images(10, 60, -50);
+  images.insert(images.end(), behind.begin(), behind.end());
+  const BatchPlan plan = PlanBatch(images, Cost(10, 1), {.images = 64}, kNow);
+  EXPECT_EQ(plan.shed, 0);
+  EXPECT_EQ(plan.take, 5);
 }
 
 TEST(BatchPlan, WithoutBacklogNothingIsGivenUp) {

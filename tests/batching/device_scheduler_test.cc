@@ -134,11 +134,11 @@ TEST_F(DeviceSchedulerTest, RefusesWhatWouldMakeTheAcceptedLate) {
   Send(100);
   ASSERT_EQ(Dispatch(), 1);
   EXPECT_FALSE(Send(25));
-  // It would be served first, and what was accepted before would be 5 ms late.
+  // It would be served first, and what was accepted before would have to be given up.
   const std::optional<Refusal> refusal = Send(24);
   ASSERT_TRUE(refusal);
   EXPECT_EQ(refusal->reason, RefusalReason::kOverloaded);
-  EXPECT_EQ(refusal->retry_after, milliseconds(5));
+  EXPECT_EQ(refusal->retry_after, milliseconds(10));
 }
 
 TEST_F(DeviceSchedulerTest, ARequestIsAdmittedWholeOrNotAtAll) {
