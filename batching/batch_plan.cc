@@ -25,7 +25,7 @@ BatchPlan Grow(std::span<const Candidate> candidates, const CostModel& cost,
       const Duration taken = cost.Predict(pixels);
       const bool full = plan.take >= limits.images ||
                         (limits.pixels > 0 && pixels > limits.pixels) || taken > limits.time;
-      const bool late = Later(now, taken) > candidates[0].deadline;
+      const bool late = Later(now, taken + limits.margin) > candidates[0].deadline;
       if (full || late) {
         plan.cause = full ? CloseCause::kFull : CloseCause::kDeadline;
         return plan;
@@ -48,7 +48,7 @@ bool TooSmall(const BatchPlan& plan, std::span<const Candidate> candidates, cons
   for (const Candidate& one : candidates) pixels += one.pixels;
   const int64_t batches = (static_cast<int64_t>(candidates.size()) + plan.take - 1) / plan.take;
   const Duration all = cost.Predict(0) * batches + cost.PredictShare(pixels);
-  if (Later(now, all) <= candidates.back().deadline) return false;
+  if (Later(now, all + limits.margin) <= candidates.back().deadline) return false;
   const double fixed = Seconds(cost.Predict(0));
   const double image = Seconds(cost.PredictShare(plan.pixels)) / static_cast<double>(plan.take);
   if (image <= 0) return false;

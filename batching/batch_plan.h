@@ -14,6 +14,9 @@ struct BatchLimits {
   int64_t images = 1;
   int64_t pixels = 0;               // of network input; 0: no bound
   Duration time = Duration::max();  // of the device
+  // An image has to be done so long before its deadline: what an answer takes from there, and what
+  // predictions miss by.
+  Duration margin = Duration::zero();
 };
 
 // An image that could be part of the next batch.

@@ -199,6 +199,11 @@ void Batcher::SetProfile(int model, Duration fixed, double seconds_per_pixel) {
   monitor_->scheduler.SetProfile(model, fixed, seconds_per_pixel);
 }
 
+void Batcher::Answered(int model, Duration after) {
+  const std::lock_guard lock(monitor_->mutex);
+  monitor_->scheduler.Answered(model, after);
+}
+
 Duration Batcher::PredictShare(int model, int64_t pixels) const {
   const std::lock_guard lock(monitor_->mutex);
   return monitor_->scheduler.cost(model).PredictShare(pixels);

@@ -67,6 +67,10 @@ class Batcher {
   // of that model.
   void SetProfile(int model, Duration fixed, double seconds_per_pixel);
 
+  // An image was answered so long after the predicted end of its batch (less than zero: before
+  // it): later batches and admissions leave that much before their deadlines.
+  void Answered(int model, Duration after);
+
   // Device time that these pixels take in a well-filled batch, as predicted now; zero without a
   // profile.
   Duration PredictShare(int model, int64_t pixels) const;

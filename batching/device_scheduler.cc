@@ -56,7 +56,13 @@ void DeviceScheduler::SetProfile(int model, Duration fixed, double seconds_per_p
 BatchLimits DeviceScheduler::Limits(const Model& model) {
   return {.images = model.options.max_batch_size,
           .pixels = model.options.max_batch_pixels,
-          .time = LongestUsefulBatch(model.cost)};
+          .time = LongestUsefulBatch(model.cost),
+          .margin = Margin(model)};
+}
+
+Duration DeviceScheduler::Margin(const Model& model) {
+  const double seconds = std::max(0.0, model.answer_delay.value());
+  return std::chrono::round<Duration>(std::chrono::duration<double>(seconds));
 }
 
 int64_t DeviceScheduler::BatchImages(const Model& model) {
@@ -126,13 +132,13 @@ Duration DeviceScheduler::WorkAhead(const Request& request, BatchesAre batches) 
 // What would happen if the request were admitted and nothing else came. Where there is time for
 // everything even one by one, and nobody behind it, that is clear; else the batches are forecast.
 DeviceScheduler::Outlook DeviceScheduler::Look(const Request& request, TimePoint now) const {
-  if (IdleAndEmpty()) return {.finish = EarliestFinish(request, now)};
   const bool last = std::none_of(models_.begin(), models_.end(), [&](const Model& model) {
     return model.queue.HasLater(request.deadline);
   });
   const TimePoint one_by_one =
       Later(FirstFree(now), WorkAhead(request, BatchesAre::kSingle) / options_.devices);
-  if (last && one_by_one <= request.deadline) return {.finish = EarliestFinish(request, now)};
+  if (last && Later(one_by_one, Margin(at(request.model))) <= request.deadline)
+    return {.finish = EarliestFinish(request, now)};
 
   const std::vector<ForecastQueue> before = Queues();
   const std::vector<TimePoint> free = Free(now);
@@ -206,7 +212,7 @@ Duration DeviceScheduler::LateHead(const Request& request, TimePoint now) const 
   if (efficient <= (request.deadline - now) / 2) return Duration::zero();
   const Duration batch =
       model.cost.Predict((model.queue.all().pixels + request.work.pixels) / options_.devices);
-  return std::max(Duration::zero(), FirstFree(now) + batch - *head);
+  return std::max(Duration::zero(), FirstFree(now) + batch + Margin(model) - *head);
 }
 
 // ---- Admission.
@@ -310,15 +316,18 @@ std::optional<Refusal> DeviceScheduler::RefuseForTime(const Request& request, Ti
                                 " ms after the deadline because of the load: try again later")};
   };
   if (finish > request.deadline) return late(finish - request.deadline);
+  if (IdleAndEmpty()) return std::nullopt;
+  const Duration margin = Margin(at(request.model));
+  if (finish + margin > request.deadline) return late(finish + margin - request.deadline);
   if (const Duration by = LateHead(request, now); by > Duration::zero()) {
     return Refusal{RefusalReason::kOverloaded, std::max(by, kShortestRetry),
                    "the next batch is as large as the deadlines of those in it allow: try again "
                    "later"};
   }
   const Duration reserved = ReservedForOthers(request, request.deadline - now, now);
-  if (reserved > Duration::zero() && finish + reserved > request.deadline) {
+  if (reserved > Duration::zero() && finish + reserved + margin > request.deadline) {
     return Refusal{RefusalReason::kOverloaded,
-                   std::max(finish + reserved - request.deadline, kShortestRetry),
+                   std::max(finish + reserved + margin - request.deadline, kShortestRetry),
                    "the time until the deadline is kept for other callers, and this one has its "
                    "share of the load already: try again later"};
   }
@@ -326,7 +335,9 @@ std::optional<Refusal> DeviceScheduler::RefuseForTime(const Request& request, Ti
   if (outlook.finish == TimePoint::max()) {
     return late(at(request.model).cost.Predict(request.work.pixels));
   }
-  if (outlook.finish > request.deadline) return late(outlook.finish - request.deadline);
+  if (outlook.finish + margin > request.deadline) {
+    return late(outlook.finish + margin - request.deadline);
+  }
   if (outlook.harm > Duration::zero()) {
     return Refusal{
         RefusalReason::kOverloaded, std::max(outlook.harm, kShortestRetry),
@@ -466,6 +477,7 @@ std::optional<Batch> DeviceScheduler::NextBatch(int device, TimePoint now,
     Running running{.model = batch.model, .pixels = batch.pixels, .until = now + batch.predicted};
     for (const auto& task : batch.tasks) {
       task->batches_ahead_ = static_cast<int64_t>(batches_ - task->batches_at_admission_);
+      task->predicted_batch_end_ = now + batch.predicted;
       running.held.emplace_back(task->info().caller, task->held_);
     }
     running_[static_cast<size_t>(device)] = std::move(running);
@@ -481,6 +493,10 @@ void DeviceScheduler::Finished(int device, Duration taken, bool whole) {
     models_share_.Release(static_cast<uint64_t>(running.model), held);
   }
   if (whole) at(running.model).cost.Observe(running.pixels, taken);
+}
+
+void DeviceScheduler::Answered(int model, Duration after) {
+  at(model).answer_delay.Observe(std::chrono::duration<double>(after).count());
 }
 
 bool DeviceScheduler::HasReady() const {

@@ -12,6 +12,7 @@
 #include "batching/fair_share.h"
 #include "batching/forecast.h"
 #include "batching/observer.h"
+#include "batching/running_quantile.h"
 #include "batching/task.h"
 
 namespace spatialmamba {
@@ -93,14 +94,22 @@ class DeviceScheduler {
   bool HasReady() const;
   bool empty() const;  // of tasks; batches may run
   QueueState State(int model, TimePoint now) const;
+  // An image was answered so long after the predicted end of its batch.
+  void Answered(int model, Duration after);
+
   // Device time of these images if they come in full batches.
   Duration PredictDrain(int model, int64_t images, int64_t pixels) const;
 
  private:
+  // Of the answers, how many the margin before the deadline is to be enough for.
+  static constexpr double kMarginShare = 0.98;
+
   struct Model {
     QueueOptions options;
     BatchQueue queue;
     CostModel cost;
+    // Seconds from the predicted end of a batch to the answers of its images.
+    RunningQuantile answer_delay{kMarginShare};
   };
   struct Running {
     int model = 0;
@@ -115,6 +124,7 @@ class DeviceScheduler {
   const Model& at(int model) const { return models_[static_cast<size_t>(model)]; }
   Model& at(int model) { return models_[static_cast<size_t>(model)]; }
   static BatchLimits Limits(const Model& model);
+  static Duration Margin(const Model& model);
   Duration Drain(const Model& model, BatchQueue::Work work) const;
   int64_t Bytes() const;
   int64_t PreparedBytes() const;

@@ -42,6 +42,8 @@ class Task {
 
   // When the request was predicted to be done, at its admission; max() before that.
   TimePoint predicted_finish() const { return predicted_finish_; }
+  // When its batch was predicted to end, at its start; max() before that.
+  TimePoint predicted_batch_end() const { return predicted_batch_end_; }
   // Batches that were started, on any device, between its admission and its own.
   int64_t batches_ahead() const { return batches_ahead_; }
 
@@ -57,6 +59,7 @@ class Task {
 
   const TaskInfo info_;
   TimePoint predicted_finish_ = TimePoint::max();
+  TimePoint predicted_batch_end_ = TimePoint::max();
   uint64_t sequence_ = 0;              // order of admission
   Duration held_ = Duration::zero();   // its part of what its caller and model hold
   uint64_t batches_at_admission_ = 0;  // started before it

@@ -26,6 +26,13 @@ SchedulerOptions ToSchedulerOptions(const Pipeline::Options& options, const Mode
 
 double Seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
+// An answer has to leave before the deadline to be there in time: what gRPC says of the time that
+// is left is rounded up by as much as a hundredth, and counts from the arrival here.
+TimePoint LeaveBy(TimePoint arrival, TimePoint deadline) {
+  if (deadline == TimePoint::max()) return deadline;
+  return deadline - std::max(Duration::zero(), deadline - arrival) / 50;
+}
+
 TimePoint Later(TimePoint time, Duration by) {
   return time > TimePoint::max() - by ? TimePoint::max() : time + by;
 }
@@ -148,7 +155,7 @@ Pipeline::Error Pipeline::Admit(const std::shared_ptr<Request>& request) {
                         .prepare_bytes = plan.decode_bytes,
                         .ready_bytes = plan.input_bytes,
                         .arrival = request->input.arrival,
-                        .deadline = request->deadline};
+                        .deadline = LeaveBy(request->input.arrival, request->deadline)};
     tasks.push_back(std::make_unique<ImageTask>(info, request, tasks.size()));
     request->answers.push_back({.height = plan.height, .width = plan.width});
   }
@@ -209,6 +216,7 @@ int64_t Pipeline::RunBatch(int device, const Batch& batch) {
     Timing& timing = request.answers[image->image].timing;
     timing.queue = batch.formed - image->prepared;
     timing.predicted = image->predicted_finish() - request.input.arrival;
+    timing.batch_due = image->predicted_batch_end();
     timing.batches_ahead = image->batches_ahead();
     timing.batch_size = static_cast<int64_t>(batch.tasks.size());
     timing.closed_by = batch.cause;
@@ -271,6 +279,7 @@ int64_t Pipeline::Infer(int device, std::span<ImageTask* const> tasks) {
 // ---- On the CPU pool again.
 
 void Pipeline::Postprocess(Request& request, size_t image, const Prediction& prediction) {
+  batcher_.Answered(request.model, clock_.Now() - request.answers[image].timing.batch_due);
   if (request.answered) return;
   const TimePoint begun = clock_.Now();
   ImageAnswer& answer = request.answers[image];

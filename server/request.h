@@ -49,6 +49,7 @@ struct Timing {
   Duration inference = Duration::zero();
   Duration postprocess = Duration::zero();
   Duration predicted = Duration::zero();  // from the arrival to the end, as admission saw it
+  TimePoint batch_due;                    // the predicted end of its batch, at its start
   int64_t batches_ahead = 0;              // started between its admission and its own
   int64_t batch_size = 0;
   CloseCause closed_by = CloseCause::kIdle;
