@@ -15,7 +15,7 @@ JOBS ?= $(shell awk -v cores=$$(nproc) '/^MemAvailable/ {m = int($$2 / 1500000)}
 CONFIG ?= deploy/config.yaml
 ARGS ?=
 
-PROGRAMS := spatial-mamba-server spatial-mamba-cli spatial-mamba-convert
+PROGRAMS := spatial-mamba-server spatial-mamba-cli spatial-mamba-loadgen spatial-mamba-convert
 NINJA := ninja -C build/release -j $(JOBS)
 
 .PHONY: demo test build serve bench lint format tidy clean help jobs setup setup-test configure

@@ -27,10 +27,13 @@ SchedulerOptions ToSchedulerOptions(const Pipeline::Options& options, const Mode
 double Seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
 // An answer has to leave before the deadline to be there in time: what gRPC says of the time that
-// is left is rounded up by as much as a hundredth, and counts from the arrival here.
+// is left is rounded up by as much as a hundredth, and counts from the arrival here. So a fiftieth
+// is kept for the way, and a millisecond of deadlines that are long enough for it.
 TimePoint LeaveBy(TimePoint arrival, TimePoint deadline) {
   if (deadline == TimePoint::max()) return deadline;
-  return deadline - std::max(Duration::zero(), deadline - arrival) / 50;
+  const Duration left = std::max(Duration::zero(), deadline - arrival);
+  const Duration least = std::min<Duration>(std::chrono::milliseconds(1), left / 10);
+  return deadline - std::max(least, left / 50);
 }
 
 TimePoint Later(TimePoint time, Duration by) {

@@ -12,4 +12,8 @@ namespace spatialmamba {
 // own. Health is asked once.
 std::shared_ptr<grpc::Channel> Connect(const std::string& target);
 
+// A channel with a connection of its own, shared with no other channel, that never tries a call
+// again: what the server says is what the caller sees.
+std::shared_ptr<grpc::Channel> ConnectWithoutRetries(const std::string& target);
+
 }  // namespace spatialmamba
