@@ -126,6 +126,21 @@ LinearLayer MakeLinear(const BoundTensors& tensors, const std::string& weight,
           bias.empty() ? std::vector<float>() : tensors.at(bias)};
 }
 
+LinearLayer MakeConvolution(const BoundTensors& tensors, const std::string& key, int64_t outputs,
+                            int64_t inputs) {
+  const std::vector<float>& weight = tensors.at(key + ".weight");
+  std::vector<float> rows(weight.size());
+  for (int64_t o = 0; o < outputs; ++o) {
+    for (int64_t i = 0; i < inputs; ++i) {
+      for (int64_t t = 0; t < 9; ++t) {
+        rows[static_cast<size_t>((o * 9 + t) * inputs + i)] =
+            weight[static_cast<size_t>((o * inputs + i) * 9 + t)];
+      }
+    }
+  }
+  return {PackedMatrix(rows, outputs, 9 * inputs), tensors.at(key + ".bias")};
+}
+
 NormLayer MakeNorm(const BoundTensors& tensors, const std::string& key) {
   return {tensors.at(key + ".weight"), tensors.at(key + ".bias")};
 }

@@ -98,6 +98,9 @@ DownSamplingLayer MakeDownSampling(const BoundTensors& tensors, const std::strin
 NormLayer MakeNorm(const BoundTensors& tensors, const std::string& key);
 LinearLayer MakeLinear(const BoundTensors& tensors, const std::string& weight,
                        const std::string& bias, int64_t outputs, int64_t inputs);
+// A 3x3 convolution with a bias and no norm, in the order that Conv3x3 reads.
+LinearLayer MakeConvolution(const BoundTensors& tensors, const std::string& key, int64_t outputs,
+                            int64_t inputs);
 
 // Throws CheckpointError that names the tensors which hold a NaN or an infinity: they would turn
 // every answer into NaN.

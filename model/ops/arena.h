@@ -21,6 +21,10 @@ class Arena {
   // Throws std::logic_error if more is taken than was reserved.
   View Take(int64_t rows, int64_t channels);
 
+  // What is taken now, and back to that: pieces taken since are free again, those before stay.
+  int64_t used() const { return used_; }
+  void Rewind(int64_t used) { used_ = used; }
+
  private:
   AlignedBuffer memory_;
   int64_t used_ = 0;
