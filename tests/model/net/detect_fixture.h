@@ -97,4 +97,22 @@ inline double BoxError(const Box& a, const Box& b) {
                 std::abs(a.bottom - b.bottom)}));
 }
 
+// Index of the box that differs least.
+inline size_t NearestBox(const Box& box, const std::vector<Box>& boxes) {
+  size_t nearest = 0;
+  for (size_t i = 1; i < boxes.size(); ++i) {
+    if (BoxError(box, boxes[i]) < BoxError(box, boxes[nearest])) nearest = i;
+  }
+  return nearest;
+}
+
+// One image's map, channels first, as the oracle keeps it.
+inline std::vector<float> ChannelsFirst(ConstView map) {
+  std::vector<float> values;
+  for (int64_t c = 0; c < map.channels; ++c) {
+    for (int64_t t = 0; t < map.rows; ++t) values.push_back(map.row(t)[c]);
+  }
+  return values;
+}
+
 }  // namespace spatialmamba

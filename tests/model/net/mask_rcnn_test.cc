@@ -57,15 +57,6 @@ class MaskRcnnGolden : public testing::TestWithParam<Param> {
 };
 INSTANTIATE_TEST_SUITE_P(, MaskRcnnGolden, testing::ValuesIn(Cases()), ParamName);
 
-// One image's map, channels first, as the oracle keeps it.
-std::vector<float> ChannelsFirst(ConstView map) {
-  std::vector<float> values;
-  for (int64_t c = 0; c < map.channels; ++c) {
-    for (int64_t t = 0; t < map.rows; ++t) values.push_back(map.row(t)[c]);
-  }
-  return values;
-}
-
 void ExpectPyramid(const DetectCase& test, const Pyramid& pyramid) {
   for (size_t i = 0; i < kPyramidLevels; ++i) {
     EXPECT_LE(
@@ -82,12 +73,7 @@ void ExpectProposals(const DetectCase& test, const Proposals& proposals) {
   const std::vector<Box> boxes = test.Boxes("proposal_boxes");
   const std::vector<float>& scores = test.golden.tensors.at("proposal_scores").values;
   for (size_t i = 0; i < boxes.size(); ++i) {
-    size_t nearest = 0;
-    for (size_t j = 1; j < proposals.boxes.size(); ++j) {
-      if (BoxError(boxes[i], proposals.boxes[j]) < BoxError(boxes[i], proposals.boxes[nearest])) {
-        nearest = j;
-      }
-    }
+    const size_t nearest = NearestBox(boxes[i], proposals.boxes);
     EXPECT_LE(BoxError(boxes[i], proposals.boxes[nearest]), kProposalTolerance) << i;
     EXPECT_NEAR(scores[i], proposals.scores[nearest], kProposalScoreTolerance) << i;
   }
@@ -316,23 +302,6 @@ TEST(MaskRcnn, WithoutAMaskHeadItDetectsTheSameBoxes) {
       network.Forward(context, arena, batch.view(), batch.spans, batch.queries);
   EXPECT_EQ(outputs[0].detections.size(), test.golden.tensors.at("labels").values.size());
   EXPECT_TRUE(outputs[0].mask_probabilities.empty());
-}
-
-TEST(MaskRcnn, SizesOfItsHeadsAreData) {
-  ModelSpec spec{.task = VisionTask::kDetect,
-                 .variant = *FindVariant("micro"),
-                 .classes = 3,
-                 .detect = {.fpn_channels = 24, .fc_channels = 40}};
-  const MaskRcnn network(spec, SyntheticTensors(MaskRcnnTensors(spec), 5));
-  DetectPicture picture(31, {60, 80}, {96, 64});
-  picture.query.score_threshold = 0;
-  const DetectBatch batch({picture});
-  ThreadPool pool(2);
-  PoolContext context(pool);
-  Arena arena;
-  const std::vector<DetectOutput> outputs =
-      network.Forward(context, arena, batch.view(), batch.spans, batch.queries);
-  EXPECT_FALSE(outputs[0].detections.empty());
 }
 
 TEST(MaskRcnnTensors, AddUpToThePublishedParameterCount) {
