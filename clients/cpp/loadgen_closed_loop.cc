@@ -47,13 +47,13 @@ class ClosedLoopRun {
       }
       Send(order[static_cast<size_t>(number) % order.size()], number);
     }
+    if (stopped_) caller_.CancelAll();  // their deadlines may be far away
     caller_.AwaitIdle();
     const TimePoint now = Clock::now();
-    if (load_.limit > 0) {
-      point_.measured = std::max(Nanos::zero(), now - start_ - load_.warmup);
-    } else if (stopped_) {
-      point_.complete = false;
-      point_.measured = std::max(Nanos::zero(), stopped_at_ - start_ - load_.warmup);
+    if (stopped_ || load_.limit > 0) {
+      point_.complete = !stopped_;
+      const TimePoint end = stopped_ ? stopped_at_ : now;
+      point_.measured = std::max(Nanos::zero(), end - start_ - load_.warmup);
     }
     return std::move(point_);
   }
@@ -96,7 +96,8 @@ class ClosedLoopRun {
           ready_.push(ReadyAgain(status, finished));
           changed_.notify_one();
           const Nanos at = finished - start_;
-          if (number < load_.skip || at < load_.warmup || at > load_.warmup + load_.duration) {
+          if (stopped_ || number < load_.skip || at < load_.warmup ||
+              at > load_.warmup + load_.duration) {
             return;
           }
           point_.entries[shot.entry].Count({.status = status,
@@ -110,7 +111,7 @@ class ClosedLoopRun {
   Target& target_;
   const StopSign& stop_;
   TimePoint start_;
-  bool stopped_ = false;
+  bool stopped_ = false;  // guarded by mutex_ while calls are under way
   TimePoint stopped_at_;
   std::mutex mutex_;
   std::condition_variable changed_;

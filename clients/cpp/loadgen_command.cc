@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "clients/cpp/duration.h"
+#include "clients/cpp/loadgen_bars.h"
 #include "clients/cpp/loadgen_report.h"
 #include "clients/cpp/loadgen_session.h"
 
@@ -203,9 +204,15 @@ int MeasureAndReport(const Arguments& arguments, Target& target, const StopSign&
                       const Point& point) { output.out << TableRow(report, point) << std::endl; }};
   const Report report = Measure(arguments.plan, target, stop, progress);
   WriteSummary(report, output.out);
+  if (arguments.bars) output.out << FormatBars(Judge(report));
   bool saved = true;
   if (!arguments.json.empty()) {
-    saved = Save(arguments.json, ToJson(report, arguments.plan, target).dump(2) + "\n", output);
+    nlohmann::ordered_json json = ToJson(report, arguments.plan, target);
+    if (arguments.bars) json["bars"] = ToJson(Judge(report));
+    // Messages of a server need not be UTF-8.
+    using Json = nlohmann::ordered_json;
+    saved = Save(arguments.json, json.dump(2, ' ', false, Json::error_handler_t::replace) + "\n",
+                 output);
   }
   if (!arguments.percentiles.empty()) {
     std::ostringstream text;

@@ -169,6 +169,18 @@ nlohmann::ordered_json ToJson(const Report& report, const Plan& plan, const Targ
   return json;
 }
 
+nlohmann::ordered_json ToJson(const std::vector<Bar>& bars) {
+  nlohmann::ordered_json json = nlohmann::ordered_json::array();
+  for (const Bar& bar : bars) {
+    json.push_back({{"name", bar.name},
+                    {"measured", bar.measured},
+                    {"least", bar.least},
+                    {"aim", bar.aim},
+                    {"met", bar.met}});
+  }
+  return json;
+}
+
 void WritePercentiles(const Report& report, std::ostream& out) {
   for (const Point& point : report.points) {
     out << "# " << point.label << ", " << point.offered() << " requests a second\n";

@@ -2,9 +2,11 @@
 
 #include <ostream>
 #include <string>
+#include <vector>
 
 #include <nlohmann/json.hpp>
 
+#include "clients/cpp/loadgen_bars.h"
 #include "clients/cpp/loadgen_session.h"
 
 namespace spatialmamba::loadgen {
@@ -19,6 +21,7 @@ void WriteSummary(const Report& report, std::ostream& out);
 
 // Everything, for programs. Times are in milliseconds, said in the names.
 nlohmann::ordered_json ToJson(const Report& report, const Plan& plan, const Target& target);
+nlohmann::ordered_json ToJson(const std::vector<Bar>& bars);
 
 // The percentile distributions of all points, one after the other, in milliseconds.
 void WritePercentiles(const Report& report, std::ostream& out);

@@ -29,7 +29,7 @@ class Session {
 
   Report Run() {
     if (plan_.service_time || plan_.deadline_factor > 0) ServiceTime();
-    if (plan_.deadline_factor > 0) SetDeadlines();
+    if (plan_.deadline_factor > 0 && report_.service_time > Nanos::zero()) SetDeadlines();
     for (const MixEntry& entry : target_.mix()) report_.deadlines.push_back(entry.deadline);
     if (plan_.closed_callers > 0) OfflineRate();
     for (const double rate : plan_.rates) OpenLoopAt(absl::StrFormat("%.1f/s", rate), rate);
@@ -42,6 +42,7 @@ class Session {
   }
 
  private:
+  // The reference holds until the next point.
   const Point& Add(Point point) {
     report_.points.push_back(std::move(point));
     progress_.on_point(report_, report_.points.back());

@@ -14,6 +14,7 @@ namespace {
 template <typename T>
 std::vector<float> Widened(const char* bytes, size_t size) {
   std::vector<T> values(size / sizeof(T));
+  if (values.empty()) return {};
   std::memcpy(values.data(), bytes, values.size() * sizeof(T));
   std::vector<float> widened;
   for (const T value : values) widened.push_back(static_cast<float>(value));
