@@ -9,6 +9,9 @@ namespace {
 // is no slower model.
 constexpr double kWeight = 0.1;
 constexpr double kLargestRatio = 4;
+// Of a batch that was faster than all that is known.
+constexpr double kWeightOfFaster = 0.01;
+constexpr double kLeastRatio = 0.25;
 
 Duration Seconds(double seconds) {
   return std::chrono::round<Duration>(std::chrono::duration<double>(seconds));
@@ -20,27 +23,30 @@ void CostModel::SetProfile(Duration fixed, double seconds_per_pixel) {
   profiled_ = true;
   fixed_ = std::max(0.0, std::chrono::duration<double>(fixed).count());
   per_pixel_ = std::max(0.0, seconds_per_pixel);
-  slowdown_ = 1;
+  best_ = 1;
+  of_late_ = 1;
 }
 
 void CostModel::Observe(int64_t pixels, Duration taken) {
   const double expected = fixed_ + per_pixel_ * static_cast<double>(pixels);
   if (!profiled_ || expected <= 0) return;
-  const double ratio =
-      std::clamp(std::chrono::duration<double>(taken).count() / expected, 1.0, kLargestRatio);
-  slowdown_ += kWeight * (ratio - slowdown_);
+  const double ratio = std::chrono::duration<double>(taken).count() / (expected * best_);
+  const double counted = std::clamp(ratio, kLeastRatio, kLargestRatio) * best_;
+  if (counted < best_) best_ += kWeightOfFaster * (counted - best_);
+  of_late_ += kWeight * (counted - of_late_);
+  of_late_ = std::max(of_late_, best_);
 }
 
 Duration CostModel::Predict(int64_t pixels) const {
-  return Seconds(slowdown_ * (fixed_ + per_pixel_ * static_cast<double>(pixels)));
+  return Seconds(of_late_ * (fixed_ + per_pixel_ * static_cast<double>(pixels)));
 }
 
 Duration CostModel::PredictAtBest(int64_t pixels) const {
-  return Seconds(fixed_ + per_pixel_ * static_cast<double>(pixels));
+  return Seconds(best_ * (fixed_ + per_pixel_ * static_cast<double>(pixels)));
 }
 
 Duration CostModel::PredictShare(int64_t pixels) const {
-  return Seconds(slowdown_ * per_pixel_ * static_cast<double>(pixels));
+  return Seconds(of_late_ * per_pixel_ * static_cast<double>(pixels));
 }
 
 }  // namespace spatialmamba

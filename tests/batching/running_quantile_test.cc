@@ -29,5 +29,13 @@ TEST(RunningQuantile, FollowsValuesThatMoveUpAndDown) {
   EXPECT_NEAR(quantile.value(), -3, 1);
 }
 
+TEST(RunningQuantile, AStallOfTheMachineMovesItLittle) {
+  RunningQuantile quantile(0.98);
+  for (int i = 0; i < 1000; ++i) quantile.Observe(i % 2);
+  const double before = quantile.value();
+  for (int i = 0; i < 10; ++i) quantile.Observe(1000);
+  EXPECT_LT(quantile.value(), before + 5);
+}
+
 }  // namespace
 }  // namespace spatialmamba
