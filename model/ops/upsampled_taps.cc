@@ -1,0 +1,79 @@
+#include "model/ops/upsampled_taps.h"
+
+#include <algorithm>
+#include <stdexcept>
+#include <vector>
+
+#include "model/ops/row_items.h"
+#include "model/ops/upsampled_taps_params.h"
+
+namespace spatialmamba {
+namespace {
+
+// Columns of the sum that are worked on together, so that what they read of a few rows stays in the
+// L2 cache.
+constexpr int64_t kTileColumns = 64;
+
+// Fewer if the scratch memory would not take what they read of the map; zero if not even one.
+int64_t TileColumns(int64_t channels, int64_t width, int64_t sum_width) {
+  int64_t columns = kTileColumns;
+  for (; columns > 0; columns /= 2) {
+    const int64_t read = std::min(width, (columns + 2) * width / sum_width + 3);
+    if (3 * channels * read <= Context::kScratchFloats) break;
+  }
+  return columns;
+}
+
+struct Axes {
+  std::vector<BilinearSample> rows;
+  std::vector<BilinearSample> columns;
+};
+
+}  // namespace
+
+void AddUpsampledTapsRelu(Context& context, std::span<const TapProducts> maps, View sum,
+                          std::span<const Span> spans) {
+  if (maps.empty()) throw std::invalid_argument("AddUpsampledTapsRelu: there is no map");
+  int64_t tile = kTileColumns;
+  std::vector<Axes> axes;  // by map, then image
+  for (const TapProducts& map : maps) {
+    if (map.products.channels != 9 * sum.channels || map.spans.size() != spans.size() ||
+        map.products.rows < TotalTokens(map.spans) || sum.rows < TotalTokens(spans)) {
+      throw std::invalid_argument("AddUpsampledTapsRelu: shapes do not fit");
+    }
+    for (size_t i = 0; i < spans.size(); ++i) {
+      axes.push_back({BilinearAxis(map.spans[i].height, spans[i].height),
+                      BilinearAxis(map.spans[i].width, spans[i].width)});
+      tile = std::min(tile, TileColumns(sum.channels, map.spans[i].width, spans[i].width));
+    }
+  }
+  if (tile == 0) {
+    throw std::invalid_argument("AddUpsampledTapsRelu: a map is too wide for its image");
+  }
+  ForRows(context, spans, [&](size_t image, int64_t first_row, int64_t last_row, int worker) {
+    const Span& span = spans[image];
+    for (int64_t first = 0; first < span.width; first += tile) {
+      for (int64_t row = first_row; row < last_row; ++row) {
+        for (size_t m = 0; m < maps.size(); ++m) {
+          const TapProducts& map = maps[m];
+          const Axes& own = axes[m * spans.size() + image];
+          AddUpsampledTapsCpu({.products = map.products.row(map.spans[image].offset),
+                               .products_stride = map.products.stride,
+                               .width = map.spans[image].width,
+                               .channels = sum.channels,
+                               .rows = own.rows.data(),
+                               .columns = own.columns.data(),
+                               .sum = sum.row(span.offset),
+                               .sum_stride = sum.stride,
+                               .height = span.height,
+                               .sum_width = span.width,
+                               .relu = m + 1 == maps.size()},
+                              row, first, std::min(span.width, first + tile),
+                              context.Scratch(worker));
+        }
+      }
+    }
+  });
+}
+
+}  // namespace spatialmamba
