@@ -53,7 +53,7 @@ void ExpectLabels(const SegmentCase& test, const SegmentOutput& output) {
   ASSERT_EQ(output.labels.size(), labels.size());
   size_t differ = 0;
   for (size_t i = 0; i < labels.size(); ++i) differ += output.labels[i] != labels[i] ? 1 : 0;
-  RecordProperty("labels_that_differ", static_cast<int>(differ));
+  testing::Test::RecordProperty("labels_that_differ", static_cast<int>(differ));
   EXPECT_LE(static_cast<double>(differ),
             test.expected["doubtful"].get<double>() * static_cast<double>(labels.size()));
   std::vector<int64_t> counts(static_cast<size_t>(test.spec.classes));
