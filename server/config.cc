@@ -124,9 +124,6 @@ absl::Status CheckSupported(const Config& config) {
   for (size_t i = 0; i < config.models.size(); ++i) {
     const ModelConfig& model = config.models[i];
     const std::string key = absl::StrCat("models.", i, " (", model.name, ")");
-    if (model.task.value_or(VisionTask::kClassify) != VisionTask::kClassify) {
-      return Unsupported(key + ".task", "this version serves classify only");
-    }
     if (model.precision == Precision::kBf16)
       return Unsupported(key + ".precision", "write auto or fp32");
   }

@@ -40,12 +40,30 @@ PictureSource TakePicture(v1::Image& image) {
   return picture;
 }
 
+// Nothing for the default.
+std::optional<MaskEncoding> EncodingOf(v1::MaskEncoding encoding) {
+  switch (encoding) {
+    case v1::MASK_ENCODING_UNSPECIFIED:
+      return std::nullopt;
+    case v1::MASK_ENCODING_COCO_RLE:
+      return MaskEncoding::kCocoRle;
+    case v1::MASK_ENCODING_POLYGON:
+      return MaskEncoding::kPolygon;
+    case v1::MASK_ENCODING_PNG:
+      return MaskEncoding::kPng;
+    case v1::MASK_ENCODING_NONE:
+      return MaskEncoding::kNone;
+    default:
+      return MaskEncoding::kUnknown;
+  }
+}
+
 template <typename Request>
-VisionRequest FromImages(Method method, VisionTask task, Request& request) {
+VisionRequest FromImages(Method method, TaskOptions options, Request& request) {
   VisionRequest plain{.method = method,
-                      .task = task,
                       .model_name = request.model().name(),
-                      .model_version = request.model().version()};
+                      .model_version = request.model().version(),
+                      .options = std::move(options)};
   plain.images.reserve(static_cast<size_t>(request.images_size()));
   for (v1::Image& image : *request.mutable_images()) plain.images.push_back(TakePicture(image));
   return plain;
@@ -70,6 +88,49 @@ void Explain(const Timing& timing, const std::vector<std::string>& devices,
   message.set_batch_size(static_cast<int32_t>(timing.batch_size));
   message.set_batch_closed_by(Name(timing.closed_by));
   message.set_device(devices[static_cast<size_t>(timing.device)]);
+}
+
+void SetIdentity(const ServedModel& model, v1::ModelIdentity& message) {
+  message.set_name(model.name);
+  message.set_version(model.version);
+  message.set_weights_sha256(model.sha256);
+}
+
+// What the results of all tasks have.
+template <typename Result>
+void FillCommon(const ImageAnswer& image, const ReplyOptions& options,
+                const std::vector<std::string>& devices, Result& result) {
+  result.mutable_image_size()->set_height(static_cast<int32_t>(image.height));
+  result.mutable_image_size()->set_width(static_cast<int32_t>(image.width));
+  if (options.explain) Explain(image.timing, devices, *result.mutable_explanation());
+}
+
+const ClassLabel& LabelOf(const ServedModel& model, int64_t index) {
+  return model.classes[static_cast<size_t>(index)];
+}
+
+void SetMask(const std::monostate&, v1::DetectedObject&) {}
+
+void SetMask(CocoMask& mask, v1::DetectedObject& object) {
+  v1::CocoRle& message = *object.mutable_mask()->mutable_coco_rle();
+  message.set_height(static_cast<int32_t>(mask.height));
+  message.set_width(static_cast<int32_t>(mask.width));
+  message.set_counts(std::move(mask.counts));
+}
+
+void SetMask(const std::vector<MaskPolygon>& polygons, v1::DetectedObject& object) {
+  v1::PolygonMask& message = *object.mutable_mask()->mutable_polygon();
+  for (const MaskPolygon& polygon : polygons) {
+    v1::Polygon& one = *message.add_polygons();
+    for (const auto& [x, y] : polygon.corners) {
+      one.add_xy(static_cast<float>(x));
+      one.add_xy(static_cast<float>(y));
+    }
+  }
+}
+
+void SetMask(PngMask& mask, v1::DetectedObject& object) {
+  object.mutable_mask()->set_png(std::move(mask.file));
 }
 
 v1::Task ToProto(VisionTask task) {
@@ -106,37 +167,85 @@ void ToProto(const PreprocessOptions& options, v1::InputRule& rule) {
 }  // namespace
 
 VisionRequest FromProto(v1::ClassifyRequest request) {
-  VisionRequest plain = FromImages(Method::kClassify, VisionTask::kClassify, request);
-  if (request.has_top_k()) plain.top_k = request.top_k();
-  return plain;
+  ClassifyOptions options;
+  if (request.has_top_k()) options.top_k = request.top_k();
+  return FromImages(Method::kClassify, options, request);
 }
 
 VisionRequest FromProto(v1::DetectRequest request) {
-  return FromImages(Method::kDetect, VisionTask::kDetect, request);
+  DetectOptions options;
+  if (request.has_score_threshold()) options.score_threshold = request.score_threshold();
+  if (request.has_max_results()) options.max_results = request.max_results();
+  options.classes.assign(request.class_indices().begin(), request.class_indices().end());
+  options.masks = EncodingOf(request.mask_encoding());
+  return FromImages(Method::kDetect, std::move(options), request);
 }
 
 VisionRequest FromProto(v1::SegmentRequest request) {
-  return FromImages(Method::kSegment, VisionTask::kSegment, request);
+  return FromImages(Method::kSegment, SegmentOptions{.confidence = request.include_confidence()},
+                    request);
 }
 
-void ToProto(const Answer& answer, const ReplyOptions& options,
-             const std::vector<std::string>& devices, v1::ClassifyResponse& response) {
+void ToProto(Answer& answer, const ReplyOptions& options, const std::vector<std::string>& devices,
+             v1::ClassifyResponse& response) {
   const ServedModel& model = *answer.model;
-  response.mutable_model()->set_name(model.name);
-  response.mutable_model()->set_version(model.version);
-  response.mutable_model()->set_weights_sha256(model.sha256);
-  for (const ImageAnswer& image : answer.images) {
+  SetIdentity(model, *response.mutable_model());
+  for (ImageAnswer& image : answer.images) {
     v1::Classification& result = *response.add_results();
-    result.mutable_image_size()->set_height(static_cast<int32_t>(image.height));
-    result.mutable_image_size()->set_width(static_cast<int32_t>(image.width));
-    for (const ClassScore& score : image.classes) {
+    FillCommon(image, options, devices, result);
+    for (const ClassScore& score : std::get<std::vector<ClassScore>>(image.result)) {
       v1::Class& one = *result.add_classes();
       one.set_index(static_cast<int32_t>(score.index));
-      one.set_name(model.classes[static_cast<size_t>(score.index)].name);
+      one.set_name(LabelOf(model, score.index).name);
       one.set_probability(score.probability);
       if (options.include_logits) one.set_logit(score.logit);
     }
-    if (options.explain) Explain(image.timing, devices, *result.mutable_explanation());
+  }
+}
+
+void ToProto(Answer& answer, const ReplyOptions& options, const std::vector<std::string>& devices,
+             v1::DetectResponse& response) {
+  const ServedModel& model = *answer.model;
+  SetIdentity(model, *response.mutable_model());
+  for (ImageAnswer& image : answer.images) {
+    v1::Detection& result = *response.add_results();
+    FillCommon(image, options, devices, result);
+    for (FoundObject& object : std::get<std::vector<FoundObject>>(image.result)) {
+      v1::DetectedObject& one = *result.add_objects();
+      one.mutable_box()->set_x1(object.box.left);
+      one.mutable_box()->set_y1(object.box.top);
+      one.mutable_box()->set_x2(object.box.right);
+      one.mutable_box()->set_y2(object.box.bottom);
+      one.set_score(object.score);
+      one.set_class_index(static_cast<int32_t>(object.label));
+      one.set_name(LabelOf(model, object.label).name);
+      one.set_category_id(static_cast<int32_t>(LabelOf(model, object.label).id));
+      std::visit([&](auto& mask) { SetMask(mask, one); }, object.mask);
+    }
+  }
+}
+
+void ToProto(Answer& answer, const ReplyOptions& options, const std::vector<std::string>& devices,
+             v1::SegmentResponse& response) {
+  const ServedModel& model = *answer.model;
+  SetIdentity(model, *response.mutable_model());
+  for (ImageAnswer& image : answer.images) {
+    v1::Segmentation& result = *response.add_results();
+    FillCommon(image, options, devices, result);
+    auto& map = std::get<LabelMap>(image.result);
+    result.set_label_map(std::move(map.png));
+    for (size_t i = 0; i < map.class_pixels.size(); ++i) {
+      if (map.class_pixels[i] == 0) continue;
+      v1::ClassShare& share = *result.add_classes();
+      share.set_index(static_cast<int32_t>(i));
+      share.set_name(model.classes[i].name);
+      share.set_pixels(map.class_pixels[i]);
+    }
+    if (map.confidence.empty()) continue;
+    v1::ConfidenceMap& confidence = *result.mutable_confidence();
+    confidence.set_height(static_cast<int32_t>(map.confidence_height));
+    confidence.set_width(static_cast<int32_t>(map.confidence_width));
+    confidence.set_values(map.confidence.data(), map.confidence.size());
   }
 }
 

@@ -20,8 +20,13 @@ struct ReplyOptions {
   bool include_logits = false;
   bool explain = false;
 };
-void ToProto(const Answer& answer, const ReplyOptions& options,
-             const std::vector<std::string>& devices, v1::ClassifyResponse& response);
+// Large parts of the answer are taken out of it, not copied.
+void ToProto(Answer& answer, const ReplyOptions& options, const std::vector<std::string>& devices,
+             v1::ClassifyResponse& response);
+void ToProto(Answer& answer, const ReplyOptions& options, const std::vector<std::string>& devices,
+             v1::DetectResponse& response);
+void ToProto(Answer& answer, const ReplyOptions& options, const std::vector<std::string>& devices,
+             v1::SegmentResponse& response);
 
 struct ModelSurroundings {
   const LimitsConfig& limits;

@@ -8,14 +8,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "model/runtime/network.h"
 #include "model/weights/checkpoint.h"
 #include "server/log.h"
 #include "server/memory.h"
 
 namespace spatialmamba {
 namespace {
-
-constexpr const char* kHeadBias = "head.bias";
 
 // Messages of the model may hold a list of lines.
 std::string OneLine(const std::string& text) {
@@ -30,7 +29,9 @@ absl::Status Problem(const std::string& entry, const ModelConfig& config,
 
 absl::Status CheckComplete(const std::string& entry, const ModelConfig& config) {
   if (!config.task) {
-    return Problem(entry, config, "the file does not say its task: add `task: classify`");
+    return Problem(entry, config,
+                   "the file does not say its task: add `task: classify` (detect or "
+                   "segment)");
   }
   if (!config.variant) {
     return Problem(entry, config,
@@ -40,26 +41,40 @@ absl::Status CheckComplete(const std::string& entry, const ModelConfig& config) 
   return absl::OkStatus();
 }
 
-// Outputs of the classifier in the file; 0 if it has none.
-int64_t CountOutputs(const Checkpoint& checkpoint) {
-  const auto bias = checkpoint.tensors.find(kHeadBias);
-  if (bias == checkpoint.tensors.end() || bias->second.shape.size() != 1) return 0;
-  return bias->second.shape[0];
+// The sizes of the network: as configured, else as the file's shapes tell them, else as published.
+ModelSpec SpecOf(const Checkpoint& checkpoint, const ModelConfig& config) {
+  ModelSpec spec{.task = *config.task, .variant = *config.variant};
+  ReadHeadSizes(checkpoint, spec);
+  const HeadConfig& head = config.head;
+  spec.detect.fpn_channels = head.fpn_channels.value_or(spec.detect.fpn_channels);
+  spec.detect.fc_channels = head.fc_channels.value_or(spec.detect.fc_channels);
+  spec.detect.masks = head.masks.value_or(spec.detect.masks);
+  spec.segment.channels = head.channels.value_or(spec.segment.channels);
+  spec.segment.pool_scales = head.pool_scales.value_or(spec.segment.pool_scales);
+  return spec;
 }
 
-absl::Status FillClasses(const std::string& entry, const Checkpoint& checkpoint,
-                         ModelConfig& config) {
-  const int64_t outputs = CountOutputs(checkpoint);
+DetectQuery DetectDefaults(const HeadConfig& head) {
+  DetectQuery query;
+  if (head.score_threshold) query.score_threshold = static_cast<float>(*head.score_threshold);
+  query.nms_overlap = head.nms_iou.value_or(query.nms_overlap);
+  query.max_detections = head.max_detections.value_or(query.max_detections);
+  return query;
+}
+
+// `outputs`: classes of the network in the file, 0 if it has none.
+absl::Status FillClasses(const std::string& entry, int64_t outputs, ModelConfig& config) {
   if (!config.classes) {
-    if (outputs == 0) {
+    if (outputs <= 0) {
       return Problem(entry, config,
-                     "has no tensor head.bias, and no classes are given: is it a classifier?");
+                     absl::StrCat("has no head that does ", Name(*config.task),
+                                  ", and no classes are given: is the task right?"));
     }
     std::vector<ClassLabel>& classes = config.classes.emplace();
     for (int64_t i = 0; i < outputs; ++i) classes.push_back({absl::StrCat("class_", i), i});
   }
   const auto names = static_cast<int64_t>(config.classes->size());
-  if (outputs != 0 && names != outputs) {
+  if (outputs > 0 && names != outputs) {
     return Problem(entry, config,
                    absl::StrCat("the network has ", outputs, " classes, but `classes` names ",
                                 names, ": give the list that belongs to these weights"));
@@ -85,16 +100,17 @@ absl::StatusOr<ServedModel> LoadModel(const std::string& entry, ModelConfig conf
   absl::Status status = ApplyMetadata(checkpoint.metadata, file, config);
   if (!status.ok()) return status;
   if (status = CheckComplete(entry, config); !status.ok()) return status;
-  if (status = FillClasses(entry, checkpoint, config); !status.ok()) return status;
+  ModelSpec spec = SpecOf(checkpoint, config);
+  if (status = FillClasses(entry, spec.classes, config); !status.ok()) return status;
+  spec.classes = static_cast<int64_t>(config.classes->size());
 
   ServedModel model;
   model.name = config.name;
   model.version = config.version;
-  model.spec.task = *config.task;
-  model.spec.variant = *config.variant;
-  model.spec.classes = static_cast<int64_t>(config.classes->size());
+  model.spec = spec;
   model.classes = *config.classes;
   model.preprocess = ToPreprocessOptions(config);
+  model.detect = DetectDefaults(config.head);
   model.sha256 = checkpoint.sha256;
   model.batching = config.batching;
   model.replicas.push_back(std::make_unique<Replica>(model.spec, checkpoint, pool));

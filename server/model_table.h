@@ -26,6 +26,7 @@ struct ServedModel {
   ModelSpec spec;
   std::vector<ClassLabel> classes;  // spec.classes of them
   PreprocessOptions preprocess;
+  DetectQuery detect;  // what a request does not choose
   std::string sha256;  // of the weights file
   std::string precision = "fp32";
   BatchingConfig batching;

@@ -85,6 +85,9 @@ std::variant<PicturePlan, ServiceError> PlanPicture(const PictureSource& picture
                                    ": send a smaller picture"));
   }
   plan.input_bytes = plan.input_pixels * 3 * static_cast<int64_t>(sizeof(float));
+  if (model.spec.task == VisionTask::kSegment) {
+    plan.output_bytes = plan.height * plan.width * static_cast<int64_t>(sizeof(uint16_t));
+  }
   plan.queue_bytes = static_cast<int64_t>(picture.bytes.size());
   // The picture, its turned or 16-bit form, and what the resize keeps beside the result.
   plan.decode_bytes = plan.height * plan.width * 6 + 2 * plan.input_bytes;

@@ -21,6 +21,7 @@ struct PicturePlan {
   int64_t queue_bytes = 0;   // of host memory while it waits as it came
   int64_t decode_bytes = 0;  // of host memory while it is decoded and preprocessed, about
   int64_t input_bytes = 0;   // of host memory from then until it is run
+  int64_t output_bytes = 0;  // of host memory for what the network says, where that is much
 };
 
 // Plans every picture of a request, or says which one exceeds which limit. Nothing is decoded.

@@ -8,6 +8,7 @@
 
 #include "model/tasks/preprocess.h"
 #include "server/picture.h"
+#include "server/postprocess.h"
 
 namespace spatialmamba {
 namespace {
@@ -75,6 +76,12 @@ class Pipeline::ImageTask final : public Task {
   bool Cancelled() const override { return request->answered; }
   void Drop(DropReason reason) override { request->pipeline.Fail(*request, FromDrop(reason)); }
 
+  // Once it is prepared.
+  PictureSizes sizes() const {
+    const ImageAnswer& answer = request->answers[image];
+    return {{answer.height, answer.width}, {input.valid_height, input.valid_width}};
+  }
+
   const std::shared_ptr<Request> request;
   const size_t image;
   NetworkInput input;  // once it is prepared
@@ -124,7 +131,7 @@ Pipeline::Ticket Pipeline::Start(VisionRequest input, Done done) {
 Pipeline::Error Pipeline::SelectModel(Request& request) const {
   const VisionRequest& input = request.input;
   std::variant<int, ServiceError> model =
-      models_.Select(input.task, input.model_name, input.model_version);
+      models_.Select(input.task(), input.model_name, input.model_version);
   if (auto* error = std::get_if<ServiceError>(&model)) return std::move(*error);
   request.model = std::get<int>(model);
   request.deadline = input.deadline;
@@ -135,8 +142,9 @@ Pipeline::Error Pipeline::SelectModel(Request& request) const {
 }
 
 Pipeline::Error Pipeline::Validate(const Request& request) const {
-  const int64_t places = models_.at(request.model).batching.max_queue;
-  return CheckRequest(request.input, std::min(limits_.images_per_request, places));
+  const ServedModel& model = models_.at(request.model);
+  return CheckRequest(request.input, model,
+                      std::min(limits_.images_per_request, model.batching.max_queue));
 }
 
 Pipeline::Error Pipeline::PlanImages(Request& request) const {
@@ -156,7 +164,7 @@ Pipeline::Error Pipeline::Admit(const std::shared_ptr<Request>& request) {
                         .pixels = plan.input_pixels,
                         .bytes = plan.queue_bytes,
                         .prepare_bytes = plan.decode_bytes,
-                        .ready_bytes = plan.input_bytes,
+                        .ready_bytes = plan.input_bytes + plan.output_bytes,
                         .arrival = request->input.arrival,
                         .deadline = LeaveBy(request->input.arrival, request->deadline)};
     tasks.push_back(std::make_unique<ImageTask>(info, request, tasks.size()));
@@ -237,7 +245,8 @@ int64_t Pipeline::Infer(int device, std::span<ImageTask* const> tasks) {
   Replica& replica = *models_.at(model).replicas[static_cast<size_t>(device)];
   std::vector<ImageView> views;
   for (const ImageTask* task : tasks) {
-    views.push_back({task->input.pixels.data(), task->input.height, task->input.width});
+    views.push_back({task->input.pixels.data(), task->input.height, task->input.width,
+                     MakeQuery(task->request->input.options, models_.at(model), task->sizes())});
   }
   const TimePoint begun = clock_.Now();
   std::vector<std::optional<Prediction>> predictions;
@@ -270,9 +279,11 @@ int64_t Pipeline::Infer(int device, std::span<ImageTask* const> tasks) {
     }
     request->answers[image].timing.inference = taken;
     WorkPool::Job job =
-        MakeJob(request, image, [this, request, image, prediction = *std::move(predictions[i])] {
-          Postprocess(*request, image, prediction);
-        });
+        MakeJob(request, image,
+                [this, request, image, sizes = tasks[i]->sizes(),
+                 prediction = std::make_shared<Prediction>(*std::move(predictions[i]))] {
+                  Postprocess(*request, image, std::move(*prediction), sizes);
+                });
     job.deadline = TimePoint::min();  // almost done: before all that still has to be decoded
     pool_.Add(std::move(job));
   }
@@ -281,12 +292,18 @@ int64_t Pipeline::Infer(int device, std::span<ImageTask* const> tasks) {
 
 // ---- On the CPU pool again.
 
-void Pipeline::Postprocess(Request& request, size_t image, const Prediction& prediction) {
+void Pipeline::Postprocess(Request& request, size_t image, Prediction prediction,
+                           const PictureSizes& sizes) {
   batcher_.Answered(request.model, clock_.Now() - request.answers[image].timing.batch_due);
   if (request.answered) return;
   const TimePoint begun = clock_.Now();
   ImageAnswer& answer = request.answers[image];
-  answer.classes = TopClasses(prediction.logits, request.input.top_k);
+  std::variant<ImageResult, ServiceError> result = MakeResult(
+      std::move(prediction), request.input, models_.at(request.model), sizes, limits_.reply_bytes);
+  if (auto* error = std::get_if<ServiceError>(&result)) {
+    return Fail(request, AtImage(image, std::move(*error)));
+  }
+  answer.result = std::get<ImageResult>(std::move(result));
   answer.timing.postprocess = clock_.Now() - begun;
   const Metrics::ModelMetrics& metrics = metrics_.model(request.model);
   metrics.stage(Stage::kPostprocess).Observe(Seconds(answer.timing.postprocess));

@@ -13,6 +13,8 @@
 #include "batching/batcher.h"
 #include "batching/clock.h"
 #include "batching/observer.h"
+#include "model/runtime/prediction.h"
+#include "model/tasks/detect.h"
 #include "server/config.h"
 #include "server/metrics.h"
 #include "server/model_table.h"
@@ -87,7 +89,8 @@ class Pipeline {
   void Decode(ImageTask& task);
   int64_t RunBatch(int device, const Batch& batch);
   int64_t Infer(int device, std::span<ImageTask* const> tasks);
-  void Postprocess(Request& request, size_t image, const Prediction& prediction);
+  void Postprocess(Request& request, size_t image, Prediction prediction,
+                   const PictureSizes& sizes);
 
   bool Unwanted(const Request& request) const;
   void Skip(Request& request, size_t image);

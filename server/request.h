@@ -10,7 +10,10 @@
 #include "batching/task.h"
 #include "model/image/decode.h"
 #include "model/net/model_spec.h"
+#include "model/ops/box.h"
 #include "model/tasks/classify.h"
+#include "model/tasks/detect.h"
+#include "model/tasks/mask_polygons.h"
 #include "server/metrics.h"
 #include "server/model_table.h"
 #include "server/status.h"
@@ -27,17 +30,35 @@ struct PictureSource {
   std::optional<PixelLayout> layout;
 };
 
+// What a caller may choose, by task. Nothing given: the model's.
+struct ClassifyOptions {
+  int64_t top_k = 5;
+};
+enum class MaskEncoding { kUnknown, kCocoRle, kPolygon, kPng, kNone };
+struct DetectOptions {
+  std::optional<double> score_threshold;
+  std::optional<int64_t> max_results;
+  std::vector<int64_t> classes;       // only these; empty: all
+  std::optional<MaskEncoding> masks;  // nothing: kCocoRle if the model has masks
+};
+struct SegmentOptions {
+  bool confidence = false;
+};
+// In the order of VisionTask.
+using TaskOptions = std::variant<ClassifyOptions, DetectOptions, SegmentOptions>;
+
 // A request of any protocol, as plain values.
 struct VisionRequest {
   Method method = Method::kClassify;
-  VisionTask task = VisionTask::kClassify;
   std::string model_name;     // empty: the only one of the task
   std::string model_version;  // empty: the highest
   uint64_t caller = 0;        // who asks: callers get fair shares of the devices
   std::vector<PictureSource> images;
-  int64_t top_k = 5;
+  TaskOptions options;  // say the task
   TimePoint arrival;
   TimePoint deadline = TimePoint::max();  // max(): the caller gave none
+
+  VisionTask task() const { return static_cast<VisionTask>(options.index()); }
 };
 
 // Where the time of one image went, and in which company it ran.
@@ -56,10 +77,34 @@ struct Timing {
   int device = 0;
 };
 
+// An object with its mask in the form that was asked for.
+struct PngMask {
+  std::string file;
+};
+using EncodedMask = std::variant<std::monostate, CocoMask, std::vector<MaskPolygon>, PngMask>;
+struct FoundObject {
+  Box box;  // in pixels of the picture
+  float score = 0;
+  int64_t label = 0;  // index of its class
+  EncodedMask mask;
+};
+
+// The class of every pixel.
+struct LabelMap {
+  std::string png;                    // its pixel values are indices of classes
+  std::vector<int64_t> class_pixels;  // by class
+  int64_t confidence_height = 0;      // only if asked for, as the next two
+  int64_t confidence_width = 0;
+  std::vector<uint8_t> confidence;  // 255 = certain
+};
+
+// In the order of VisionTask.
+using ImageResult = std::variant<std::vector<ClassScore>, std::vector<FoundObject>, LabelMap>;
+
 struct ImageAnswer {
   int64_t height = 0;  // of the picture, after its orientation was applied
   int64_t width = 0;
-  std::vector<ClassScore> classes;
+  ImageResult result;
   Timing timing;
 };
 
@@ -70,7 +115,9 @@ struct Answer {
 
 using Outcome = std::variant<Answer, ServiceError>;
 
-// What is wrong with a request whatever its pictures are; nothing if it may have that many images.
-std::optional<ServiceError> CheckRequest(const VisionRequest& request, int64_t most_images);
+// What is wrong with a request to that model whatever its pictures are; nothing if it may have that
+// many images.
+std::optional<ServiceError> CheckRequest(const VisionRequest& request, const ServedModel& model,
+                                         int64_t most_images);
 
 }  // namespace spatialmamba

@@ -7,6 +7,7 @@
 #include "absl/hash/hash.h"
 #include "absl/strings/str_cat.h"
 #include "server/log.h"
+#include "server/postprocess.h"
 #include "server/status.h"
 #include "server/trace.h"
 
@@ -69,10 +70,7 @@ void VisionCall::OnCancel() {
 std::optional<ServiceError> VisionCall::CheckReply() const {
   const auto bytes = static_cast<int64_t>(reply_.ByteSizeLong());
   if (bytes <= books_.reply_bytes) return std::nullopt;
-  return LimitError(
-      ErrorReason::kReplyTooLarge, books_.reply_bytes, bytes,
-      absl::StrCat("the reply has ", bytes, " bytes, more than the limit of ", books_.reply_bytes,
-                   ": ask for fewer classes (top_k) or send ", "fewer images a request"));
+  return ReplyTooLarge(method_, books_.reply_bytes, bytes);
 }
 
 void VisionCall::End(std::optional<ServiceError> error) {

@@ -28,8 +28,8 @@ class VisionCall final : public grpc::ServerUnaryReactor {
     const ModelTable& models;
     int64_t reply_bytes = 0;  // the largest reply allowed
   };
-  // Fills the reply.
-  using Write = std::function<void(const Answer& answer)>;
+  // Fills the reply; may take out of the answer what it likes.
+  using Write = std::function<void(Answer& answer)>;
 
   VisionCall(Method method, grpc::CallbackServerContext& context,
              google::protobuf::MessageLite& reply, const Books& books);

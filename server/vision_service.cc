@@ -30,45 +30,40 @@ VisionCall* NewCall(Method method, grpc::CallbackServerContext* context,
 
 }  // namespace
 
-grpc::ServerUnaryReactor* VisionService::Classify(grpc::CallbackServerContext* context,
-                                                  const v1::ClassifyRequest* request,
-                                                  v1::ClassifyResponse* response) {
-  VisionCall* call = NewCall(Method::kClassify, context, response, parts_);
+template <typename Request, typename Response>
+grpc::ServerUnaryReactor* VisionService::Answer(Method method, grpc::CallbackServerContext* context,
+                                                const Request* request, const ReplyOptions& options,
+                                                Response* response) {
+  VisionCall* call = NewCall(method, context, response, parts_);
   if (!ready_) {
     call->End(Starting());
     return call;
   }
-  const ReplyOptions options{.include_logits = request->include_logits(),
-                             .explain = request->explain()};
   call->Start(parts_.pipeline, FromProto(Take(request)),
-              [this, options, response](const Answer& answer) {
+              [this, options, response](spatialmamba::Answer& answer) {
                 ToProto(answer, options, parts_.devices, *response);
               });
   return call;
 }
 
+grpc::ServerUnaryReactor* VisionService::Classify(grpc::CallbackServerContext* context,
+                                                  const v1::ClassifyRequest* request,
+                                                  v1::ClassifyResponse* response) {
+  const ReplyOptions options{.include_logits = request->include_logits(),
+                             .explain = request->explain()};
+  return Answer(Method::kClassify, context, request, options, response);
+}
+
 grpc::ServerUnaryReactor* VisionService::Detect(grpc::CallbackServerContext* context,
                                                 const v1::DetectRequest* request,
                                                 v1::DetectResponse* response) {
-  VisionCall* call = NewCall(Method::kDetect, context, response, parts_);
-  if (ready_) {
-    call->Start(parts_.pipeline, FromProto(Take(request)), [](const Answer&) {});
-  } else {
-    call->End(Starting());
-  }
-  return call;
+  return Answer(Method::kDetect, context, request, {.explain = request->explain()}, response);
 }
 
 grpc::ServerUnaryReactor* VisionService::Segment(grpc::CallbackServerContext* context,
                                                  const v1::SegmentRequest* request,
                                                  v1::SegmentResponse* response) {
-  VisionCall* call = NewCall(Method::kSegment, context, response, parts_);
-  if (ready_) {
-    call->Start(parts_.pipeline, FromProto(Take(request)), [](const Answer&) {});
-  } else {
-    call->End(Starting());
-  }
-  return call;
+  return Answer(Method::kSegment, context, request, {.explain = request->explain()}, response);
 }
 
 grpc::ServerUnaryReactor* VisionService::ListModels(grpc::CallbackServerContext* context,

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "server/config.h"
+#include "server/convert.h"
 #include "server/load_meter.h"
 #include "server/metrics.h"
 #include "server/model_table.h"
@@ -50,6 +51,12 @@ class VisionService final : public v1::VisionService::CallbackService {
                                      v1::GetModelResponse* response) override;
 
  private:
+  // A call of any of the three tasks.
+  template <typename Request, typename Response>
+  grpc::ServerUnaryReactor* Answer(Method method, grpc::CallbackServerContext* context,
+                                   const Request* request, const ReplyOptions& options,
+                                   Response* response);
+
   const Parts parts_;
   std::atomic<bool> ready_ = false;
 };

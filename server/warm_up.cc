@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "model/tasks/preprocess.h"
+#include "server/postprocess.h"
 
 namespace spatialmamba {
 namespace {
@@ -13,6 +14,7 @@ using Stopwatch = std::chrono::steady_clock;
 
 constexpr int64_t kPictureSide = 256;  // where the model takes pictures as they are
 constexpr int64_t kLargestBatch = 8;
+constexpr int64_t kLargestSlowBatch = 2;
 // A start is a noisy time: the best of several runs is taken, of as many as a slow model has time
 // for.
 constexpr int kRepetitions = 7;
@@ -32,6 +34,14 @@ double BestSeconds(Replica& replica, const std::vector<ImageView>& images) {
   return best;
 }
 
+// What requests ask for that choose nothing.
+Query UsualQuery(const ServedModel& model, const PixelSize& size) {
+  TaskOptions options;
+  if (model.spec.task == VisionTask::kDetect) options = DetectOptions();
+  if (model.spec.task == VisionTask::kSegment) options = SegmentOptions();
+  return MakeQuery(options, model, {size, size});
+}
+
 }  // namespace
 
 Profile WarmUp(const ServedModel& model, Replica& replica) {
@@ -41,13 +51,15 @@ Profile WarmUp(const ServedModel& model, Replica& replica) {
     size = {size.height / 2, size.width / 2};
   }
   const std::vector<float> grey(static_cast<size_t>(3 * size.height * size.width), 0.0F);
-  const ImageView picture{grey.data(), size.height, size.width};
+  const ImageView picture{grey.data(), size.height, size.width,
+                          UsualQuery(model, {size.height, size.width})};
   const auto pixels = static_cast<double>(size.height * size.width);
 
   replica.Run({&picture, 1});  // slower than all that follow
   const double alone = BestSeconds(replica, {picture});
+  const int64_t enough = alone < kEnoughSeconds / 2 ? kLargestBatch : kLargestSlowBatch;
   const int64_t batch = std::clamp<int64_t>(model.max_input_pixels / (size.height * size.width), 1,
-                                            std::min(kLargestBatch, model.batching.max_batch_size));
+                                            std::min(enough, model.batching.max_batch_size));
   double per_pixel = alone / pixels;
   if (batch > 1) {
     const std::vector<ImageView> pictures(static_cast<size_t>(batch), picture);

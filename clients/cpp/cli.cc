@@ -1,10 +1,12 @@
 #include "clients/cpp/cli.h"
 
 #include <CLI/CLI.hpp>
+#include <map>
 #include <optional>
 
 #include "clients/cpp/channel.h"
 #include "clients/cpp/duration.h"
+#include "clients/cpp/picture_command.h"
 
 namespace spatialmamba {
 namespace {
@@ -21,6 +23,8 @@ struct Arguments {
   std::string deadline = "10s";
   std::string service;
   ClassifyOptions classify;
+  DetectOptions detect;
+  SegmentOptions segment;
 };
 
 void AddConnection(CLI::App& app, Arguments& arguments) {
@@ -38,15 +42,45 @@ void AddConnection(CLI::App& app, Arguments& arguments) {
       ->capture_default_str();
 }
 
-void AddClassify(CLI::App& app, ClassifyOptions& options) {
-  CLI::App* command = app.add_subcommand("classify", "Name what is in pictures");
+CLI::App* AddTask(CLI::App& app, const std::string& name, const std::string& help,
+                  PictureOptions& options) {
+  CLI::App* command = app.add_subcommand(name, help);
   command->add_option("files", options.files, "JPEG, PNG, WebP or TIFF files")->required();
-  command->add_option("--model", options.model, "Default: the only classifier that is loaded");
+  command->add_option("--model", options.model, "Default: the only one that is loaded");
+  command->add_flag("--json", options.json, "One JSON object a line for each picture");
+  command->add_flag("--explain", options.explain, "Also say where the time went, in ms");
+  command->add_option("--save-dir", options.save_dir, "Write annotated pictures there, as SVG")
+      ->type_name("FOLDER");
+  return command;
+}
+
+CLI::App* AddClassify(CLI::App& app, ClassifyOptions& options) {
+  CLI::App* command = AddTask(app, "classify", "Name what is in pictures", options.pictures);
   command->add_option("--top-k", options.top_k, "Classes for each picture")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  command->add_flag("--json", options.json, "One JSON object a line for each picture");
-  command->add_flag("--explain", options.explain, "Also say where the time went, in ms");
+  return command;
+}
+
+CLI::App* AddDetect(CLI::App& app, DetectOptions& options) {
+  CLI::App* command = AddTask(app, "detect", "Find objects in pictures", options.pictures);
+  command->add_option("--score-threshold", options.score_threshold, "Default: the model's")
+      ->check(CLI::Range(0.0, 1.0));
+  command->add_option("--max-results", options.max_results, "Default: the model's")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--classes", options.classes, "Only these indices")->delimiter(',');
+  const std::map<std::string, v1::MaskEncoding> encodings = {
+      {"coco_rle", v1::MASK_ENCODING_COCO_RLE},
+      {"polygon", v1::MASK_ENCODING_POLYGON},
+      {"png", v1::MASK_ENCODING_PNG},
+      {"none", v1::MASK_ENCODING_NONE}};
+  command->add_option("--masks", options.masks, "Default: coco_rle if the model has masks")
+      ->transform(CLI::CheckedTransformer(encodings));
+  return command;
+}
+
+CLI::App* AddSegment(CLI::App& app, SegmentOptions& options) {
+  return AddTask(app, "segment", "Name what every pixel shows", options.pictures);
 }
 
 }  // namespace
@@ -64,6 +98,8 @@ int RunCommandLine(int argc, const char* const* argv, const Output& output) {
                      "liveness, classify, detect or segment. Default: readiness");
   CLI::App* models = app.add_subcommand("models", "List what is loaded");
   AddClassify(app, arguments.classify);
+  CLI::App* detect = AddDetect(app, arguments.detect);
+  CLI::App* segment = AddSegment(app, arguments.segment);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
@@ -78,7 +114,15 @@ int RunCommandLine(int argc, const char* const* argv, const Output& output) {
   if (models->parsed()) {
     return Models(server, output);
   }
-  return Classify(server, arguments.classify, output);
+  if (detect->parsed()) {
+    return AnswerPictures(server, arguments.detect.pictures, DetectTask(arguments.detect), output);
+  }
+  if (segment->parsed()) {
+    return AnswerPictures(server, arguments.segment.pictures, SegmentTask(arguments.segment),
+                          output);
+  }
+  return AnswerPictures(server, arguments.classify.pictures, ClassifyTask(arguments.classify),
+                        output);
 }
 
 }  // namespace spatialmamba

@@ -6,11 +6,13 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <ostream>
 #include <string>
 #include <vector>
 
 #include "clients/cpp/call_error.h"
+#include "spatialmamba/v1/vision.pb.h"
 
 namespace spatialmamba {
 
@@ -29,18 +31,36 @@ struct Output {
   std::ostream& err;
 };
 
-struct ClassifyOptions {
+// Of the commands that ask about pictures.
+struct PictureOptions {
   std::vector<std::string> files;
-  std::string model;  // empty: the only classifier that is loaded
-  int32_t top_k = 5;
+  std::string model;     // empty: the only one of the task that is loaded
   bool json = false;     // one object a line for each file
   bool explain = false;  // also where the time went
+  std::string save_dir;  // where annotated pictures go; empty: none
+};
+
+struct ClassifyOptions {
+  PictureOptions pictures;
+  int32_t top_k = 5;
+};
+
+// Nothing given: as the model has it.
+struct DetectOptions {
+  PictureOptions pictures;
+  std::optional<float> score_threshold;
+  std::optional<int32_t> max_results;
+  std::vector<int32_t> classes;  // indices; empty: all
+  v1::MaskEncoding masks = v1::MASK_ENCODING_UNSPECIFIED;
+};
+
+struct SegmentOptions {
+  PictureOptions pictures;
 };
 
 // Each prints its answer to `out` or what went wrong to `err`.
 ExitCode Health(const Server& server, const std::string& service, const Output& output);
 ExitCode Models(const Server& server, const Output& output);
-ExitCode Classify(const Server& server, const ClassifyOptions& options, const Output& output);
 
 // The pieces that every command needs.
 void SetDeadline(const Server& server, grpc::ClientContext& context);

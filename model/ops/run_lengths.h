@@ -6,9 +6,8 @@
 
 namespace spatialmamba {
 
-// A binary mask as the lengths of its runs down the columns, column after column: unset, set,
-// unset,
-// ... The first may be 0; the sum is height * width.
+// A binary mask as the lengths of its runs down the columns, column after column: unset, set and so
+// on. The first may be 0; the sum is height * width.
 struct RunLengths {
   int64_t height = 0;
   int64_t width = 0;

@@ -2,13 +2,12 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <utility>
 
-#include "model/net/classifier.h"
-#include "model/net/tensor_list.h"
 #include "model/ops/arena.h"
+#include "model/runtime/network.h"
 #include "model/runtime/pool_context.h"
 #include "model/runtime/thread_pool.h"
-#include "model/weights/binder.h"
 
 namespace spatialmamba {
 namespace {
@@ -18,24 +17,11 @@ namespace {
 // threads.
 constexpr int64_t kAlonePixels = 512 * 512;
 
-Classifier MakeClassifier(const ModelSpec& spec, const Checkpoint& checkpoint) {
-  if (spec.task != VisionTask::kClassify) {
-    throw CheckpointError("this version serves classification models only: set `task: classify`");
-  }
-  if (spec.variant.dim < 2 || spec.variant.dim % 2 != 0) {
-    throw CheckpointError("variant: dim must be an even number of at least 2, not " +
-                          std::to_string(spec.variant.dim));
-  }
-  const BoundTensors tensors = Bind(ClassifierTensors(spec.variant, spec.classes), checkpoint);
-  CheckFinite(tensors);
-  return {spec.variant, spec.classes, tensors};
-}
-
 }  // namespace
 
 struct Replica::State {
   State(const ModelSpec& model, const Checkpoint& checkpoint, ThreadPool& threads)
-      : spec(model), network(MakeClassifier(model, checkpoint)), pool(threads), together(threads) {
+      : spec(model), network(MakeNetwork(model, checkpoint)), pool(threads), together(threads) {
     arenas.resize(static_cast<size_t>(threads.threads()));
   }
 
@@ -44,25 +30,24 @@ struct Replica::State {
     SerialContext context(together.Scratch(worker));
     const Span span{.offset = 0, .height = image.height, .width = image.width};
     const ConstView pixels{image.pixels, span.tokens(), 3, 3};
-    prediction.emplace().logits.resize(static_cast<size_t>(spec.classes));
-    network.Forward(context, arenas[static_cast<size_t>(worker)], pixels, {&span, 1},
-                    {prediction->logits.data(), 1, spec.classes, spec.classes});
+    prediction = std::move(network->Forward(context, arenas[static_cast<size_t>(worker)], pixels,
+                                            {&span, 1}, {&image.query, 1})[0]);
   }
 
   // The images of these indices in one ragged batch that all threads share.
   void RunTogether(std::span<const ImageView> images, std::span<const size_t> indices,
                    std::span<std::optional<Prediction>> predictions) {
     std::vector<Span> spans;
+    std::vector<Query> queries;
     int64_t tokens = 0;
     for (const size_t i : indices) {
+      queries.push_back(images[i].query);
       spans.push_back({tokens, images[i].height, images[i].width});
       tokens += spans.back().tokens();
     }
-    const auto count = static_cast<int64_t>(indices.size());
-    std::vector<float> logits(static_cast<size_t>(count * spec.classes));
     std::vector<float> joined;
     ConstView pixels{images[indices[0]].pixels, tokens, 3, 3};
-    if (count > 1) {
+    if (indices.size() > 1) {
       joined.reserve(static_cast<size_t>(3 * tokens));
       for (const size_t i : indices) {
         joined.insert(joined.end(), images[i].pixels,
@@ -70,16 +55,12 @@ struct Replica::State {
       }
       pixels.data = joined.data();
     }
-    network.Forward(together, arenas[0], pixels, spans,
-                    {logits.data(), count, spec.classes, spec.classes});
-    for (size_t i = 0; i < indices.size(); ++i) {
-      const auto first = logits.begin() + static_cast<int64_t>(i) * spec.classes;
-      predictions[indices[i]].emplace().logits.assign(first, first + spec.classes);
-    }
+    std::vector<Prediction> outputs = network->Forward(together, arenas[0], pixels, spans, queries);
+    for (size_t i = 0; i < indices.size(); ++i) predictions[indices[i]] = std::move(outputs[i]);
   }
 
   const ModelSpec spec;
-  const Classifier network;
+  const std::unique_ptr<const Network> network;
   ThreadPool& pool;
   PoolContext together;
   std::vector<Arena> arenas;  // one a worker
@@ -130,7 +111,7 @@ std::vector<std::optional<Prediction>> Replica::Run(std::span<const ImageView> i
 
 int64_t Replica::WorkspaceBytes(int64_t height, int64_t width) const {
   const Span span{.offset = 0, .height = height, .width = width};
-  return (state_->network.WorkspaceFloats({&span, 1}) + 3 * span.tokens()) *
+  return (state_->network->WorkspaceFloats({&span, 1}) + 3 * span.tokens()) *
          static_cast<int64_t>(sizeof(float));
 }
 

@@ -4,11 +4,11 @@
 #include <memory>
 #include <optional>
 #include <span>
-#include <string>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "model/net/model_spec.h"
+#include "model/runtime/prediction.h"
 
 namespace spatialmamba {
 
@@ -21,11 +21,7 @@ struct ImageView {
   const float* pixels = nullptr;
   int64_t height = 0;
   int64_t width = 0;
-};
-
-// What the network says of one image.
-struct Prediction {
-  std::vector<float> logits;  // [classes]
+  Query query = {};  // of the network's task
 };
 
 // One loaded model on one device. Created once, then const but for its workspace: Run may be called

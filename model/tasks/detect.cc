@@ -16,14 +16,14 @@ float Ratio(int64_t resized, int64_t original) {
 
 CocoMask ToCoco(const RunLengths& mask) { return {mask.height, mask.width, CocoCounts(mask)}; }
 
-Box ToOriginal(const Box& box, const DetectSizes& sizes) {
+Box ToOriginal(const Box& box, const PictureSizes& sizes) {
   const float x = Ratio(sizes.resized.width, sizes.original.width);
   const float y = Ratio(sizes.resized.height, sizes.original.height);
   return {box.left / x, box.top / y, box.right / x, box.bottom / y};
 }
 
 std::vector<DetectedObject> ToObjects(Context& context, const DetectOutput& output,
-                                      const DetectSizes& sizes) {
+                                      const PictureSizes& sizes) {
   constexpr auto kPixels = static_cast<size_t>(kMaskSide * kMaskSide);
   const size_t count = output.detections.size();
   const bool masks = !output.mask_probabilities.empty();

@@ -29,19 +29,19 @@ struct CocoMask {
 CocoMask ToCoco(const RunLengths& mask);
 
 // The two sizes between which results are converted.
-struct DetectSizes {
+struct PictureSizes {
   PixelSize original;
   PixelSize resized;  // as the network saw it, without padding
 };
 
 // A box in pixels of the resized picture, in those of the original: divided by the ratio of the
 // sizes, each axis its own. Not clipped again.
-Box ToOriginal(const Box& box, const DetectSizes& sizes);
+Box ToOriginal(const Box& box, const PictureSizes& sizes);
 
 // The objects of one image in the order of `output`: by falling score, then by index. Masks, if
 // `output` has them, are pasted by all threads of the context. Throws std::invalid_argument if a
 // size is not positive or the masks are not as many as the detections.
 std::vector<DetectedObject> ToObjects(Context& context, const DetectOutput& output,
-                                      const DetectSizes& sizes);
+                                      const PictureSizes& sizes);
 
 }  // namespace spatialmamba

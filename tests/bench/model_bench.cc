@@ -76,7 +76,8 @@ int Main(int argc, char** argv) {
       std::cout << taken.count() << std::endl;
     } else if (command == "logits") {
       for (const Prediction& prediction : predictions) {
-        for (const float logit : prediction.logits) std::cout << logit << ' ';
+        for (const float logit : std::get<ClassifyOutput>(prediction).logits)
+          std::cout << logit << ' ';
       }
       std::cout << std::endl;
     } else {

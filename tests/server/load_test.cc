@@ -139,7 +139,8 @@ TEST_F(LoadTest, AFullQueueRefusesWholeRequestsWithTheTimeToRetryAfter) {
   EXPECT_EQ(Metric(Requests("OK")), answered);
   EXPECT_EQ(Metric(Requests("UNAVAILABLE")), refused);
   EXPECT_EQ(Metric(Dropped("queue_full")), 8 * refused);
-  EXPECT_EQ(Metric(kImagesRun), 8 * answered);
+  // A batch is counted when its device is free again, which may be just after the answer.
+  EXPECT_TRUE(Eventually([&] { return Metric(kImagesRun) == 8 * answered; })) << answered;
 }
 
 TEST_F(LoadTest, ADrainFinishesWhatWasAccepted) {
@@ -164,7 +165,7 @@ TEST_F(LoadTest, ADrainFinishesWhatWasAccepted) {
   }
   EXPECT_GT(answered, 0);
   EXPECT_EQ(Metric(Requests("OK")), answered);
-  EXPECT_EQ(Metric(kImagesRun), 16 * answered);
+  EXPECT_TRUE(Eventually([&] { return Metric(kImagesRun) == 16 * answered; })) << answered;
   EXPECT_EQ(Metric("spatialmamba_health_state{state=\"draining\"}"), 1);
   EXPECT_EQ(client_->Classify(Pictures(1, 32), std::chrono::seconds(1)).status.error_code(),
             grpc::UNAVAILABLE);

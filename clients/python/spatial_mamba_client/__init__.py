@@ -1,6 +1,6 @@
 """Client of the Spatial-Mamba server."""
 
-from spatial_mamba_client.client import Client
+from spatial_mamba_client.client import Client, DetectOptions
 from spatial_mamba_client.errors import (
     Cancelled,
     DeadlineExceeded,
@@ -17,16 +17,37 @@ from spatial_mamba_client.errors import (
     Unimplemented,
     Unreachable,
 )
-from spatial_mamba_client.results import Classification, ClassScore, Explanation, ImageSize, Limits, Model, ModelIdentity
+from spatial_mamba_client.masks import Mask, PngMask, PolygonMask, RleMask
+from spatial_mamba_client.results import (
+    Box,
+    Classification,
+    ClassScore,
+    ClassShare,
+    ConfidenceMap,
+    DetectedObject,
+    Detection,
+    Explanation,
+    ImageSize,
+    Limits,
+    Model,
+    ModelIdentity,
+    Segmentation,
+)
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Box",
     "Cancelled",
     "ClassScore",
+    "ClassShare",
     "Classification",
     "Client",
+    "ConfidenceMap",
     "DeadlineExceeded",
+    "DetectOptions",
+    "DetectedObject",
+    "Detection",
     "Explanation",
     "FailedPrecondition",
     "FieldViolation",
@@ -34,11 +55,16 @@ __all__ = [
     "Internal",
     "InvalidArgument",
     "Limits",
+    "Mask",
     "Model",
     "ModelIdentity",
     "NotFound",
     "PermissionDenied",
+    "PngMask",
+    "PolygonMask",
     "ResourceExhausted",
+    "RleMask",
+    "Segmentation",
     "SpatialMambaError",
     "Unauthenticated",
     "Unavailable",

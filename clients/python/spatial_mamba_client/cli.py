@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import os
 import sys
@@ -11,9 +12,18 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable, Union
 
-from spatial_mamba_client import Classification, Client, SpatialMambaError, Unreachable, __version__
+from spatial_mamba_client import (
+    Classification,
+    Client,
+    Detection,
+    DetectOptions,
+    Segmentation,
+    SpatialMambaError,
+    Unreachable,
+    __version__,
+)
 
 EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"}
@@ -22,6 +32,11 @@ CONCURRENT_CALLS = 8
 
 EPILOG = """exit status: 0 all went well; 1 some files failed, or the server is not serving; 2 wrong usage;
 3 the server cannot be reached; 130 interrupted"""
+
+
+Result = Union[Classification, Detection, Segmentation]
+# Calls the server for a picture.
+Ask = Callable[[Client, bytes], Result]
 
 
 class UsageError(Exception):
@@ -34,7 +49,7 @@ class Outcome:
 
     file: str
     milliseconds: float
-    result: Classification | None = None
+    result: Result | None = None
     error: SpatialMambaError | OSError | ValueError | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -44,9 +59,21 @@ class Outcome:
 
 
 def _without_none(fields: dict[str, Any]) -> dict[str, Any]:
+    """What JSON can hold: bytes become text, absent fields go."""
     fields["image_size"] = dict(zip(("height", "width"), fields["image_size"]))
-    fields["classes"] = [{key: value for key, value in score.items() if value is not None} for score in fields["classes"]]
-    return {key: value for key, value in fields.items() if value is not None}
+    return _plain(fields)  # type: ignore[no-any-return]
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items() if each is not None}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    if isinstance(value, bytes):
+        text = value.decode("ascii", errors="ignore")
+        # Run lengths are text already; pictures are not.
+        return text if len(text) == len(value) and text.isprintable() else base64.b64encode(value).decode("ascii")
+    return value
 
 
 def _error_as_json(error: Exception | None) -> dict[str, Any]:
@@ -73,14 +100,20 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--deadline", metavar="SECONDS", type=_positive(float), default=10.0, help="of each call, default 10")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
-    classify = commands.add_parser("classify", help="name what is in pictures", epilog=EPILOG)
-    classify.add_argument("inputs", nargs="+", metavar="FILE|FOLDER|-", help="pictures, folders, - for standard input")
-    classify.add_argument("--model", default="", help="default: the only classifier that is loaded")
+    classify = _task_parser(commands, "classify", "name what is in pictures", "classifier")
     classify.add_argument("--top-k", type=_positive(int), default=5, metavar="N", help="classes for each picture, default 5")
-    classify.add_argument("--explain", action="store_true", help="also say where the time went (with --json)")
-    classify.add_argument("--json", action="store_true", help="one JSON object a line for each picture")
-    classify.add_argument("--save-dir", type=Path, metavar="DIR", help="write annotated pictures there")
     classify.set_defaults(run=_classify)
+
+    detect = _task_parser(commands, "detect", "find objects in pictures", "detector")
+    detect.add_argument("--score-threshold", type=float, metavar="P", help="0 to 1, default: the model's")
+    detect.add_argument("--max-results", type=_positive(int), metavar="N", help="for each picture, default: the model's")
+    detect.add_argument("--classes", type=int, nargs="+", default=[], metavar="INDEX", help="only these")
+    detect.add_argument("--masks", choices=("coco_rle", "polygon", "png", "none"), help="default: coco_rle if there are any")
+    detect.set_defaults(run=_detect)
+
+    segment = _task_parser(commands, "segment", "name what every pixel shows", "segmenter")
+    segment.add_argument("--confidence", action="store_true", help="also say how certain it is (with --json)")
+    segment.set_defaults(run=_segment)
 
     models = commands.add_parser("models", help="list what is loaded", epilog=EPILOG)
     models.add_argument("--json", action="store_true")
@@ -89,6 +122,16 @@ def _parser() -> argparse.ArgumentParser:
     health = commands.add_parser("health", help="exit 0 only if the server is ready", epilog=EPILOG)
     health.add_argument("--service", default="", help="liveness, classify, detect or segment; default: readiness")
     health.set_defaults(run=_health)
+    return parser
+
+
+def _task_parser(commands: Any, name: str, help_text: str, kind: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=help_text, epilog=EPILOG)
+    parser.add_argument("inputs", nargs="+", metavar="FILE|FOLDER|-", help="pictures, folders, - for standard input")
+    parser.add_argument("--model", default="", help=f"default: the only {kind} that is loaded")
+    parser.add_argument("--explain", action="store_true", help="also say where the time went (with --json)")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line for each picture")
+    parser.add_argument("--save-dir", type=Path, metavar="DIR", help="write annotated pictures there")
     return parser
 
 
@@ -147,21 +190,46 @@ class _Pictures:
         return self._folder / f"{name}.png"
 
 
-def _classify_one(client: Client, arguments: argparse.Namespace, file: str, save_as: Path | None) -> Outcome:
+def _answer_one(client: Client, ask: Ask, file: str, save_as: Path | None) -> Outcome:
     start = time.monotonic()
     try:
         image = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
         start = time.monotonic()
-        result = client.classify(image, arguments.model, arguments.top_k, arguments.explain, arguments.deadline)
+        result = ask(client, image)
         milliseconds = 1000 * (time.monotonic() - start)
         if save_as:
             result.draw(image).save(save_as)
+            if isinstance(result, Segmentation):
+                save_as.with_suffix(".labels.png").write_bytes(result.label_map)
         return Outcome(file, milliseconds, result)
     except (SpatialMambaError, OSError, ValueError) as error:
         return Outcome(file, 1000 * (time.monotonic() - start), error=error)
 
 
 def _classify(client: Client, arguments: argparse.Namespace) -> int:
+    def ask(client: Client, image: bytes) -> Result:
+        return client.classify(image, arguments.model, arguments.top_k, arguments.explain, arguments.deadline)
+
+    return _answer_all(client, arguments, ask)
+
+
+def _detect(client: Client, arguments: argparse.Namespace) -> int:
+    options = DetectOptions(arguments.score_threshold, arguments.max_results, tuple(arguments.classes), arguments.masks)
+
+    def ask(client: Client, image: bytes) -> Result:
+        return client.detect(image, arguments.model, options, arguments.explain, arguments.deadline)
+
+    return _answer_all(client, arguments, ask)
+
+
+def _segment(client: Client, arguments: argparse.Namespace) -> int:
+    def ask(client: Client, image: bytes) -> Result:
+        return client.segment(image, arguments.model, arguments.confidence, arguments.explain, arguments.deadline)
+
+    return _answer_all(client, arguments, ask)
+
+
+def _answer_all(client: Client, arguments: argparse.Namespace, ask: Ask) -> int:
     files = _files(arguments.inputs)
     pictures = _Pictures(arguments.save_dir) if arguments.save_dir else None
     targets = [pictures.path(file) if pictures else None for file in files]
@@ -171,7 +239,7 @@ def _classify(client: Client, arguments: argparse.Namespace) -> int:
     outcomes: list[Outcome] = []
     pool = ThreadPoolExecutor(CONCURRENT_CALLS)
     try:
-        for outcome in pool.map(lambda pair: _classify_one(client, arguments, *pair), zip(files, targets)):
+        for outcome in pool.map(lambda pair: _answer_one(client, ask, *pair), zip(files, targets)):
             if isinstance(outcome.error, Unreachable):
                 raise outcome.error
             outcomes.append(outcome)
@@ -190,17 +258,36 @@ def _classify(client: Client, arguments: argparse.Namespace) -> int:
 
 
 def _print_outcomes(outcomes: Sequence[Outcome]) -> None:
-    rows = [("file", "class", "probability", "ms")]
+    rows: list[Sequence[str]] = []
+    right: Sequence[int] = ()
     for outcome in outcomes:
-        for index, score in enumerate(outcome.result.classes if outcome.result else ()):
+        if outcome.result is None:
+            continue
+        header, right, cells = _cells(outcome.result)
+        rows = rows or [("file", *header, "ms")]
+        for index, cell in enumerate(cells):
             first = (outcome.file, f"{outcome.milliseconds:.1f}") if index == 0 else ("", "")
-            rows.append((first[0], score.name, f"{100 * score.probability:.1f} %", first[1]))
-    if len(rows) > 1:
-        print(_table(rows, right=(2, 3)))
+            rows.append((first[0], *cell, first[1]))
+    if rows:
+        print(_table(rows, right))
     sys.stdout.flush()
     for outcome in outcomes:
         if outcome.error:
             print(f"{outcome.file}: {outcome.error}", file=sys.stderr)
+
+
+def _cells(result: Result) -> tuple[Sequence[str], Sequence[int], list[Sequence[str]]]:
+    """Names of the columns of a result, which of the table's are set flush right, and its rows; at least one."""
+    if isinstance(result, Classification):
+        return ("class", "probability"), (2, 3), [(one.name, f"{100 * one.probability:.1f} %") for one in result.classes]
+    if isinstance(result, Detection):
+        found: list[Sequence[str]] = [
+            (one.name, f"{100 * one.score:.1f} %", " ".join(f"{side:.1f}" for side in one.box)) for one in result.objects
+        ]
+        return ("object", "score", "x1 y1 x2 y2"), (2, 4), found or [("nothing found", "", "")]
+    pixels = max(1, sum(share.pixels for share in result.classes))
+    by_size = sorted(result.classes, key=lambda share: (-share.pixels, share.index))
+    return ("class", "share"), (2, 3), [(one.name, f"{100 * one.pixels / pixels:.1f} %") for one in by_size]
 
 
 def _models(client: Client, arguments: argparse.Namespace) -> int:

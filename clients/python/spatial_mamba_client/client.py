@@ -5,8 +5,9 @@ from __future__ import annotations
 import ipaddress
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any, Callable, Literal
 
 import grpc
 
@@ -15,6 +16,8 @@ from spatial_mamba_client.images import to_message
 
 if TYPE_CHECKING:
     from spatial_mamba_client.images import ChannelOrder, ImageInput
+
+MaskEncoding = Literal["coco_rle", "polygon", "png", "none"]
 
 _SERVICE = "spatialmamba.v1.VisionService"
 
@@ -65,6 +68,34 @@ def classify_request(
     return request
 
 
+def detect_request(images: Sequence[Any], model: str, version: str, options: DetectOptions, explain: bool) -> Any:
+    request = messages.DetectRequest(images=images, class_indices=options.class_indices, explain=explain)
+    request.model.name, request.model.version = model, version
+    if options.score_threshold is not None:
+        request.score_threshold = options.score_threshold
+    if options.max_results is not None:
+        request.max_results = options.max_results
+    if options.mask_encoding is not None:
+        request.mask_encoding = messages.MaskEncoding[f"MASK_ENCODING_{options.mask_encoding.upper()}"].number
+    return request
+
+
+def segment_request(images: Sequence[Any], model: str, version: str, confidence: bool, explain: bool) -> Any:
+    request = messages.SegmentRequest(images=images, include_confidence=confidence, explain=explain)
+    request.model.name, request.model.version = model, version
+    return request
+
+
+@dataclass(frozen=True)
+class DetectOptions:
+    """What to find; None: as the model has it."""
+
+    score_threshold: float | None = None  # 0..1
+    max_results: int | None = None
+    class_indices: tuple[int, ...] = ()  # only these; empty: all
+    mask_encoding: MaskEncoding | None = None  # None: COCO run lengths if the model has masks
+
+
 class Client:
     """A connection to one server, "host:port". Safe to share between threads; close it or use it in a `with` statement.
 
@@ -77,6 +108,8 @@ class Client:
         self.target = target
         self._channel = grpc.insecure_channel(target, options=channel_options(target))
         self._classify = self._method(_SERVICE, "Classify", messages.ClassifyResponse)
+        self._detect = self._method(_SERVICE, "Detect", messages.DetectResponse)
+        self._segment = self._method(_SERVICE, "Segment", messages.SegmentResponse)
         self._list_models = self._method(_SERVICE, "ListModels", messages.ListModelsResponse)
         self._check = self._method("grpc.health.v1.Health", "Check", messages.HealthCheckResponse)
 
@@ -128,6 +161,68 @@ class Client:
         encoded = [to_message(image, channel_order) for image in images]
         request = classify_request(encoded, model, version, top_k, logits, explain)
         return results.classifications(self._call(self._classify, request, deadline))
+
+    def detect(
+        self,
+        image: ImageInput,
+        model: str = "",
+        options: DetectOptions = DetectOptions(),
+        explain: bool = False,
+        deadline: float | None = 30.0,
+        *,
+        version: str = "",
+        channel_order: ChannelOrder | None = None,
+    ) -> results.Detection:
+        """The objects in an image, with masks where the model has them. Images and models as in `classify`."""
+        return self.detect_many([image], model, options, explain, deadline, version=version, channel_order=channel_order)[0]
+
+    def detect_many(
+        self,
+        images: Sequence[ImageInput],
+        model: str = "",
+        options: DetectOptions = DetectOptions(),
+        explain: bool = False,
+        deadline: float | None = 30.0,
+        *,
+        version: str = "",
+        channel_order: ChannelOrder | None = None,
+    ) -> list[results.Detection]:
+        """Like `detect` for several images in one request: all are answered, in order, or none is."""
+        encoded = [to_message(image, channel_order) for image in images]
+        request = detect_request(encoded, model, version, options, explain)
+        return results.detections(self._call(self._detect, request, deadline))
+
+    def segment(
+        self,
+        image: ImageInput,
+        model: str = "",
+        confidence: bool = False,
+        explain: bool = False,
+        deadline: float | None = 30.0,
+        *,
+        version: str = "",
+        channel_order: ChannelOrder | None = None,
+    ) -> results.Segmentation:
+        """The class of every pixel of an image; with `confidence` also how certain it is. Images and models as in `classify`."""
+        return self.segment_many(
+            [image], model, confidence, explain, deadline, version=version, channel_order=channel_order
+        )[0]
+
+    def segment_many(
+        self,
+        images: Sequence[ImageInput],
+        model: str = "",
+        confidence: bool = False,
+        explain: bool = False,
+        deadline: float | None = 30.0,
+        *,
+        version: str = "",
+        channel_order: ChannelOrder | None = None,
+    ) -> list[results.Segmentation]:
+        """Like `segment` for several images in one request: all are answered, in order, or none is."""
+        encoded = [to_message(image, channel_order) for image in images]
+        request = segment_request(encoded, model, version, confidence, explain)
+        return results.segmentations(self._call(self._segment, request, deadline))
 
     def models(self, deadline: float | None = 10.0) -> list[results.Model]:
         """Everything that is loaded."""

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import colorsys
 import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 if TYPE_CHECKING:
+    import numpy
+
+    from spatial_mamba_client.results import ClassShare, DetectedObject
     from spatial_mamba_client.images import ChannelOrder, ImageInput
 
 PAPER = (255, 255, 255)
@@ -39,6 +43,132 @@ def open_image(image: ImageInput, channel_order: ChannelOrder | None = None) -> 
     return ImageOps.exif_transpose(opened).convert("RGB")
 
 
+def _enlarged(picture: Image.Image) -> Image.Image:
+    if picture.width >= MIN_WIDTH:
+        return picture
+    height = max(1, round(picture.height * MIN_WIDTH / picture.width))
+    return picture.resize((MIN_WIDTH, height), Image.Resampling.LANCZOS)
+
+
+def class_color(index: int) -> tuple[int, int, int]:
+    """A bright colour; those of neighbouring classes differ much."""
+    hue = (index * 0.618033988749895 + 0.58) % 1.0
+    red, green, blue = colorsys.hls_to_rgb(hue, 0.52, 0.85)
+    return round(255 * red), round(255 * green), round(255 * blue)
+
+
+def with_objects(
+    picture: Image.Image, objects: Sequence[DetectedObject], title: str = "", note: str = ""
+) -> Image.Image:
+    """`picture` with a box, a label and a see-through mask for each object, the best on top."""
+    original = picture.size
+    picture = _enlarged(picture)
+    scale = (picture.width / original[0], picture.height / original[1])
+    line = max(2, round(min(picture.size) / 250))
+    font = ImageFont.load_default(max(11.0, min(picture.size) / 36))
+    for found in reversed(objects):
+        if found.mask is not None:
+            picture = _tinted(picture, found.mask.to_array(), class_color(found.class_index))
+    draw = ImageDraw.Draw(picture)
+    for found in reversed(objects):
+        color = class_color(found.class_index)
+        x1, x2 = (min(max(x * scale[0], 0), picture.width - 1) for x in (found.box.x1, found.box.x2))
+        y1, y2 = (min(max(y * scale[1], 0), picture.height - 1) for y in (found.box.y1, found.box.y2))
+        draw.rectangle((x1, y1, max(x1, x2), max(y1, y2)), outline=color, width=line)
+        _tag(draw, (x1, y1), f"{found.name} {100 * found.score:.0f} %", color, font, picture.size)
+    return _with_caption(picture, title, note)
+
+
+def with_labels(
+    picture: Image.Image, label_map: bytes, classes: Sequence[ClassShare], title: str = "", note: str = ""
+) -> Image.Image:
+    """`picture` tinted by the colours of its label map, above a legend of the classes that occur."""
+    labels = Image.open(io.BytesIO(label_map))
+    palette = labels.getpalette() if labels.mode == "P" else None
+    if palette is None:  # 16 bits a pixel, without colours
+        import numpy
+
+        indices = numpy.asarray(labels)
+        colors = numpy.zeros((int(indices.max(initial=0)) + 1, 3), numpy.uint8)
+        for share in classes:
+            colors[share.index] = class_color(share.index)
+        tint = Image.fromarray(colors[indices])
+    else:
+        tint = labels.convert("RGB")
+    picture = _enlarged(picture)
+    tint = tint.resize(picture.size, Image.Resampling.NEAREST)
+    drawn = Image.blend(picture, tint, 0.5)
+    total = max(1, sum(share.pixels for share in classes))
+    entries = []
+    for share in sorted(classes, key=lambda one: (-one.pixels, one.index)):
+        color = tuple(palette[3 * share.index : 3 * share.index + 3]) if palette else class_color(share.index)
+        entries.append((share.name, 100 * share.pixels / total, color))
+    return _with_caption(_with_legend(drawn, entries), title, note)
+
+
+def _tinted(picture: Image.Image, mask: numpy.ndarray[Any, Any], color: tuple[int, int, int]) -> Image.Image:
+    opacity = Image.fromarray(mask.astype("uint8") * 110).resize(picture.size, Image.Resampling.BILINEAR)
+    return Image.composite(Image.new("RGB", picture.size, color), picture, opacity)
+
+
+def _tag(
+    draw: ImageDraw.ImageDraw,
+    corner: tuple[float, float],
+    text: str,
+    color: tuple[int, int, int],
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    size: tuple[int, int],
+) -> None:
+    """A filled label above the corner of a box, or inside where there is no room."""
+    left, top, right, bottom = draw.textbbox((0, 0), text, font)
+    width, height = right - left + 8, bottom - top + 6
+    x = max(0.0, min(corner[0], size[0] - width))
+    y = corner[1] - height if corner[1] >= height else corner[1]
+    draw.rectangle((x, y, x + width, y + height), fill=color)
+    bright = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2] > 150
+    draw.text((x + 4 - left, y + 3 - top), text, INK if bright else PAPER, font)
+
+
+def _with_legend(picture: Image.Image, entries: Sequence[tuple[str, float, Any]]) -> Image.Image:
+    """Below the picture a colour, a name and a share for each entry, in columns."""
+    unit = picture.width / 100
+    font = ImageFont.load_default(max(10.0, 2.8 * unit))
+    row = round(1.7 * font.size)
+    columns = max(1, min(3, int(picture.width / (16 * font.size))))
+    rows = -(-len(entries) // columns)
+    sheet = Image.new("RGB", (picture.width, picture.height + rows * row + round(2 * unit)), PAPER)
+    sheet.paste(picture)
+    draw = ImageDraw.Draw(sheet)
+    each = picture.width / columns
+    for index, (name, share, color) in enumerate(entries):
+        x = index % columns * each + 2 * unit
+        middle = picture.height + unit + (index // columns + 0.5) * row
+        side = 0.5 * font.size
+        draw.rectangle((x, middle - side, x + 2 * side, middle + side), fill=color, outline=FAINT_INK)
+        percent = f"{share:.1f} %" if share >= 0.05 else "< 0.1 %"
+        x += 2 * side + unit
+        room = each - 2 * side - 5 * unit - font.getlength(percent)
+        draw.text((x, middle), shortened(name, font, room), INK, font, anchor="lm")
+        draw.text(((index % columns + 1) * each - 2 * unit, middle), percent, FAINT_INK, font, anchor="rm")
+    return sheet
+
+
+def _with_caption(picture: Image.Image, title: str, note: str) -> Image.Image:
+    if not title and not note:
+        return picture
+    unit = picture.width / 100
+    heading, text = ImageFont.load_default(max(12.0, 4 * unit)), ImageFont.load_default(max(10.0, 2.8 * unit))
+    height = round(2 * heading.size)
+    sheet = Image.new("RGB", (picture.width, picture.height + height), PAPER)
+    sheet.paste(picture)
+    draw = ImageDraw.Draw(sheet)
+    middle = picture.height + height / 2
+    draw.text((picture.width - 2 * unit, middle), note, FAINT_INK, text, anchor="rm")
+    room = picture.width - 6 * unit - text.getlength(note)
+    draw.text((2 * unit, middle), shortened(title, heading, room), INK, heading, anchor="lm")
+    return sheet
+
+
 def shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: float) -> str:
     """The text, or its beginning and three dots where it is wider than `width` pixels."""
     if font.getlength(text) <= width:
@@ -50,9 +180,7 @@ def shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, wid
 
 def with_bars(picture: Image.Image, title: str, note: str, bars: Sequence[tuple[str, float]]) -> Image.Image:
     """`picture` above a panel: title, a faint note at the right, and for each bar its label, length and percentage."""
-    if picture.width < MIN_WIDTH:
-        height = max(1, round(picture.height * MIN_WIDTH / picture.width))
-        picture = picture.resize((MIN_WIDTH, height), Image.Resampling.LANCZOS)
+    picture = _enlarged(picture)
     width = picture.width
     unit = width / 100
     margin, row = 5 * unit, 7 * unit

@@ -35,6 +35,10 @@ def _enum(name: str) -> Any:
 Image = _message("spatialmamba.v1.Image")
 ClassifyRequest = _message("spatialmamba.v1.ClassifyRequest")
 ClassifyResponse = _message("spatialmamba.v1.ClassifyResponse")
+DetectRequest = _message("spatialmamba.v1.DetectRequest")
+DetectResponse = _message("spatialmamba.v1.DetectResponse")
+SegmentRequest = _message("spatialmamba.v1.SegmentRequest")
+SegmentResponse = _message("spatialmamba.v1.SegmentResponse")
 ListModelsRequest = _message("spatialmamba.v1.ListModelsRequest")
 ListModelsResponse = _message("spatialmamba.v1.ListModelsResponse")
 HealthCheckRequest = _message("grpc.health.v1.HealthCheckRequest")
@@ -45,5 +49,6 @@ RetryInfo = _message("google.rpc.RetryInfo")
 BadRequest = _message("google.rpc.BadRequest")
 
 PixelFormat = _enum("spatialmamba.v1.PixelFormat").values_by_name
+MaskEncoding = _enum("spatialmamba.v1.MaskEncoding").values_by_name
 Task = _enum("spatialmamba.v1.Task").values_by_number
 ServingStatus = _enum("grpc.health.v1.HealthCheckResponse.ServingStatus").values_by_number

@@ -58,13 +58,18 @@ struct Pictures {
   std::vector<ImageView> views;
 };
 
+const std::vector<float>& Logits(const Prediction& prediction) {
+  return std::get<ClassifyOutput>(prediction).logits;
+}
+
 TEST(Replica, EachImageOfARaggedBatchHasTheBitsItGetsAloneOnAnyNumberOfThreads) {
   const Checkpoint checkpoint = Synthetic();
   const Pictures pictures;
   ThreadPool one(1);
   Replica reference(kSpec, checkpoint, one);
   std::vector<std::vector<float>> alone;
-  for (const ImageView& view : pictures.views) alone.push_back(reference.Run({&view, 1})[0].logits);
+  for (const ImageView& view : pictures.views)
+    alone.push_back(Logits(reference.Run({&view, 1})[0]));
   for (const int threads : {1, 2, 3, 4, 16}) {  // 16: all images in one ragged batch
     ThreadPool pool(threads);
     Replica replica(kSpec, checkpoint, pool);
@@ -72,14 +77,14 @@ TEST(Replica, EachImageOfARaggedBatchHasTheBitsItGetsAloneOnAnyNumberOfThreads) 
       const std::vector<Prediction> together = replica.Run(pictures.views);
       ASSERT_EQ(together.size(), alone.size());
       for (size_t i = 0; i < alone.size(); ++i) {
-        EXPECT_EQ(std::memcmp(together[i].logits.data(), alone[i].data(),
+        EXPECT_EQ(std::memcmp(Logits(together[i]).data(), alone[i].data(),
                               alone[i].size() * sizeof(float)),
                   0)
             << "image " << i << ", " << threads << " threads";
       }
     }
     for (size_t i = 0; i < alone.size(); ++i) {
-      EXPECT_EQ(replica.Run({&pictures.views[i], 1})[0].logits, alone[i])
+      EXPECT_EQ(Logits(replica.Run({&pictures.views[i], 1})[0]), alone[i])
           << i << ", " << threads << " threads";
     }
   }
