@@ -1,5 +1,7 @@
 #include "model/net/pooling_pyramid.h"
 
+#include <algorithm>
+#include <stdexcept>
 #include <utility>
 
 #include "model/net/conv_unit.h"
@@ -11,9 +13,12 @@ namespace {
 
 // The map's own channels, then those of each scale.
 std::vector<int64_t> Channels(const BoundTensors& tensors, const std::string& key, int64_t inputs,
-                              size_t scales) {
+                              std::span<const int64_t> scales) {
+  if (scales.empty() || *std::min_element(scales.begin(), scales.end()) < 1) {
+    throw std::invalid_argument("pool scales must be positive, and there must be one");
+  }
   std::vector<int64_t> channels(
-      scales + 1, static_cast<int64_t>(tensors.at(key + ".bottleneck.bn.bias").size()));
+      scales.size() + 1, static_cast<int64_t>(tensors.at(key + ".bottleneck.bn.bias").size()));
   channels[0] = inputs;
   return channels;
 }
@@ -30,7 +35,7 @@ std::vector<Span> Grids(int64_t images, int64_t side) {
 PoolingPyramid::PoolingPyramid(const BoundTensors& tensors, const std::string& key, int64_t inputs,
                                std::vector<int64_t> scales)
     : scales_(std::move(scales)),
-      bottleneck_(tensors, key + ".bottleneck", Channels(tensors, key, inputs, scales_.size())) {
+      bottleneck_(tensors, key + ".bottleneck", Channels(tensors, key, inputs, scales_)) {
   for (size_t i = 0; i < scales_.size(); ++i) {
     convs_.push_back(
         MakeConvUnit(tensors, key + ".psp_modules." + std::to_string(i) + ".1", inputs, 1));

@@ -18,7 +18,7 @@ namespace spatialmamba {
 class PoolingPyramid {
  public:
   // `tensors` holds psp_modules and bottleneck below `key`. inputs: the map's channels; scales: the
-  // grids' sides, at least one.
+  // grids' sides. Throws std::invalid_argument if there is none or one is not positive.
   PoolingPyramid(const BoundTensors& tensors, const std::string& key, int64_t inputs,
                  std::vector<int64_t> scales);
 

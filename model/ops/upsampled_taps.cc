@@ -29,18 +29,23 @@ struct Axes {
   std::vector<BilinearSample> columns;
 };
 
+void Check(std::span<const TapProducts> maps, ConstView sum, std::span<const Span> spans) {
+  bool fits = !maps.empty() && sum.rows >= TotalTokens(spans);
+  for (const TapProducts& map : maps) {
+    fits = fits && map.products.channels == 9 * sum.channels && map.spans.size() == spans.size() &&
+           map.products.rows >= TotalTokens(map.spans);
+  }
+  if (!fits) throw std::invalid_argument("AddUpsampledTapsRelu: shapes do not fit");
+}
+
 }  // namespace
 
 void AddUpsampledTapsRelu(Context& context, std::span<const TapProducts> maps, View sum,
                           std::span<const Span> spans) {
-  if (maps.empty()) throw std::invalid_argument("AddUpsampledTapsRelu: there is no map");
+  Check(maps, sum, spans);
   int64_t tile = kTileColumns;
   std::vector<Axes> axes;  // by map, then image
   for (const TapProducts& map : maps) {
-    if (map.products.channels != 9 * sum.channels || map.spans.size() != spans.size() ||
-        map.products.rows < TotalTokens(map.spans) || sum.rows < TotalTokens(spans)) {
-      throw std::invalid_argument("AddUpsampledTapsRelu: shapes do not fit");
-    }
     for (size_t i = 0; i < spans.size(); ++i) {
       axes.push_back({BilinearAxis(map.spans[i].height, spans[i].height),
                       BilinearAxis(map.spans[i].width, spans[i].width)});
@@ -50,25 +55,27 @@ void AddUpsampledTapsRelu(Context& context, std::span<const TapProducts> maps, V
   if (tile == 0) {
     throw std::invalid_argument("AddUpsampledTapsRelu: a map is too wide for its image");
   }
-  ForRows(context, spans, [&](size_t image, int64_t first_row, int64_t last_row, int worker) {
-    const Span& span = spans[image];
-    for (int64_t first = 0; first < span.width; first += tile) {
-      for (int64_t row = first_row; row < last_row; ++row) {
-        for (size_t m = 0; m < maps.size(); ++m) {
-          const TapProducts& map = maps[m];
-          const Axes& own = axes[m * spans.size() + image];
-          AddUpsampledTapsCpu({.products = map.products.row(map.spans[image].offset),
+  const auto params = [&](size_t m, size_t image) {
+    const TapProducts& map = maps[m];
+    const Axes& own = axes[m * spans.size() + image];
+    return UpsampledTapsParams{.products = map.products.row(map.spans[image].offset),
                                .products_stride = map.products.stride,
                                .width = map.spans[image].width,
                                .channels = sum.channels,
                                .rows = own.rows.data(),
                                .columns = own.columns.data(),
-                               .sum = sum.row(span.offset),
+                               .sum = sum.row(spans[image].offset),
                                .sum_stride = sum.stride,
-                               .height = span.height,
-                               .sum_width = span.width,
-                               .relu = m + 1 == maps.size()},
-                              row, first, std::min(span.width, first + tile),
+                               .height = spans[image].height,
+                               .sum_width = spans[image].width,
+                               .relu = m + 1 == maps.size()};
+  };
+  ForRows(context, spans, [&](size_t image, int64_t first_row, int64_t last_row, int worker) {
+    const int64_t width = spans[image].width;
+    for (int64_t first = 0; first < width; first += tile) {
+      for (int64_t row = first_row; row < last_row; ++row) {
+        for (size_t m = 0; m < maps.size(); ++m) {
+          AddUpsampledTapsCpu(params(m, image), row, first, std::min(width, first + tile),
                               context.Scratch(worker));
         }
       }

@@ -6,11 +6,13 @@
 #include <string>
 #include <vector>
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "model/net/pyramid_bottleneck.h"
 #include "model/ops/instruction_set.h"
 #include "model/runtime/pool_context.h"
+#include "model/weights/checkpoint.h"
 #include "tests/model/net/segment_fixture.h"
 
 namespace spatialmamba {
@@ -230,6 +232,25 @@ TEST(UperNet, PoolScalesAndWidthAreData) {
       network.Forward(context, arena, batch.view(), batch.spans, batch.queries)[0];
   EXPECT_EQ(output.labels.size(), 40U * 61U);
   EXPECT_EQ(output.class_pixels.size(), 5U);
+}
+
+TEST(UperNet, SpecsAndTensorsThatCannotBeAreRefused) {
+  ModelSpec spec{
+      .task = VisionTask::kSegment, .variant = {.dim = 8, .depths = {1, 1, 1, 1}}, .classes = 5};
+  spec.segment.channels = 16;
+  BoundTensors tensors = SyntheticTensors(UperNetTensors(spec), 3);
+  for (const std::vector<int64_t>& scales : {std::vector<int64_t>{}, {1, 0, 3, 6}}) {
+    ModelSpec other = spec;
+    other.segment.pool_scales = scales;
+    EXPECT_THROW(UperNet(other, tensors), std::invalid_argument);
+  }
+  tensors.at("decode_head.fpn_convs.1.bn.running_var")[3] = -1.0F;
+  try {
+    const UperNet network(spec, tensors);
+    FAIL();
+  } catch (const CheckpointError& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("decode_head.fpn_convs.1.bn.running_var"));
+  }
 }
 
 TEST(PyramidBottleneck, RefusesAnotherNumberOfMaps) {
