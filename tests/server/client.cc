@@ -7,6 +7,21 @@
 #include "tests/oracle/synthetic.h"
 
 namespace spatialmamba {
+namespace {
+
+void ReadTrailers(const grpc::ClientContext& context, CallOutcome& reply) {
+  for (const auto& [key, value] : context.GetServerTrailingMetadata()) {
+    reply.trailers.emplace(std::string(key.data(), key.size()),
+                           std::string(value.data(), value.size()));
+  }
+  ReadDetails(reply);
+}
+
+void SetLongDeadline(grpc::ClientContext& context) {
+  context.set_deadline(std::chrono::system_clock::now() + std::chrono::minutes(2));
+}
+
+}  // namespace
 
 TestClient::TestClient(int port) {
   grpc::ChannelArguments arguments;
@@ -28,15 +43,29 @@ Reply TestClient::Classify(const v1::ClassifyRequest& request,
 Reply TestClient::Classify(const v1::ClassifyRequest& request, grpc::ClientContext& context) const {
   Reply reply;
   reply.status = stub_->Classify(&context, request, &reply.response);
-  for (const auto& [key, value] : context.GetServerTrailingMetadata()) {
-    reply.trailers.emplace(std::string(key.data(), key.size()),
-                           std::string(value.data(), value.size()));
-  }
-  ReadDetails(reply);
+  ReadTrailers(context, reply);
   return reply;
 }
 
-void ReadDetails(Reply& reply) {
+ReplyOf<v1::DetectResponse> TestClient::Detect(const v1::DetectRequest& request) const {
+  grpc::ClientContext context;
+  SetLongDeadline(context);
+  ReplyOf<v1::DetectResponse> reply;
+  reply.status = stub_->Detect(&context, request, &reply.response);
+  ReadTrailers(context, reply);
+  return reply;
+}
+
+ReplyOf<v1::SegmentResponse> TestClient::Segment(const v1::SegmentRequest& request) const {
+  grpc::ClientContext context;
+  SetLongDeadline(context);
+  ReplyOf<v1::SegmentResponse> reply;
+  reply.status = stub_->Segment(&context, request, &reply.response);
+  ReadTrailers(context, reply);
+  return reply;
+}
+
+void ReadDetails(CallOutcome& reply) {
   google::rpc::Status details;
   if (!details.ParseFromString(reply.status.error_details())) return;
   for (const google::protobuf::Any& detail : details.details()) {
@@ -46,13 +75,23 @@ void ReadDetails(Reply& reply) {
   }
 }
 
-void AddRaw(int64_t seed, int height, int width, v1::ClassifyRequest& request) {
+v1::RawImage RandomPicture(int64_t seed, int height, int width) {
   const std::vector<uint8_t> pixels = oracle::Image(seed, height, width);
-  v1::RawImage& raw = *request.add_images()->mutable_raw();
+  v1::RawImage raw;
   raw.set_height(height);
   raw.set_width(width);
   raw.set_format(v1::PIXEL_FORMAT_RGB);
   raw.set_pixels(pixels.data(), pixels.size());
+  return raw;
+}
+
+v1::RawImage PlainPicture(int height, int width, char grey) {
+  v1::RawImage raw;
+  raw.set_height(height);
+  raw.set_width(width);
+  raw.set_format(v1::PIXEL_FORMAT_GREY);
+  raw.set_pixels(std::string(static_cast<size_t>(height) * static_cast<size_t>(width), grey));
+  return raw;
 }
 
 void AddEncoded(std::string file, v1::ClassifyRequest& request) {

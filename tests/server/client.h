@@ -14,15 +14,19 @@
 
 namespace spatialmamba {
 
-// What a caller sees of a call.
-struct Reply {
+// What a caller sees of a call besides the response.
+struct CallOutcome {
   grpc::Status status;
-  v1::ClassifyResponse response;
   std::multimap<std::string, std::string> trailers;
   google::rpc::ErrorInfo error;  // details, empty if there are none
   google::rpc::BadRequest bad_request;
   google::rpc::RetryInfo retry;
 };
+template <typename Response>
+struct ReplyOf : CallOutcome {
+  Response response;
+};
+using Reply = ReplyOf<v1::ClassifyResponse>;
 
 // A client that never tries again by itself.
 class TestClient {
@@ -34,6 +38,9 @@ class TestClient {
   // As above with a context of the caller's, which it may cancel.
   Reply Classify(const v1::ClassifyRequest& request, grpc::ClientContext& context) const;
 
+  ReplyOf<v1::DetectResponse> Detect(const v1::DetectRequest& request) const;
+  ReplyOf<v1::SegmentResponse> Segment(const v1::SegmentRequest& request) const;
+
   v1::VisionService::Stub& stub() const { return *stub_; }
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
 
@@ -43,10 +50,16 @@ class TestClient {
 };
 
 // Fills in what the status carries.
-void ReadDetails(Reply& reply);
+void ReadDetails(CallOutcome& reply);
 
 // A picture of random pixels.
-void AddRaw(int64_t seed, int height, int width, v1::ClassifyRequest& request);
+v1::RawImage RandomPicture(int64_t seed, int height, int width);
+// A picture of one colour.
+v1::RawImage PlainPicture(int height, int width, char grey);
+template <typename Request>
+void AddRaw(int64_t seed, int height, int width, Request& request) {
+  *request.add_images()->mutable_raw() = RandomPicture(seed, height, width);
+}
 void AddEncoded(std::string file, v1::ClassifyRequest& request);
 
 // The value of a series on a metrics page: "spatialmamba_batches_total{model=\"tiny\"}"; -1 if it

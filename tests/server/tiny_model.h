@@ -9,8 +9,8 @@
 
 namespace spatialmamba {
 
-// A classifier of the smallest published shape with synthetic weights: its answers mean nothing but
-// are the same everywhere.
+// A model of the smallest published shape with synthetic weights: its answers mean nothing but are
+// the same everywhere. A classifier, unless the spec says otherwise.
 struct TinyModel {
   Variant variant{8, {1, 1, 1, 1}};
   int64_t classes = 10;
@@ -20,7 +20,14 @@ struct TinyModel {
       {"variant", R"({"dim": 8, "depths": [1, 1, 1, 1]})"},
       {"preprocess", R"({"crop": 0})"},
   };
+  VisionTask task = VisionTask::kClassify;
+  DetectHead detect = {};
+  SegmentHead segment = {};
 };
+
+// Such a detector or segmenter with narrow heads, whose input has at most these sides.
+TinyModel TinyDetector(bool masks = true);
+TinyModel TinySegmenter(int64_t classes = 10);
 
 void WriteTinyModel(const std::filesystem::path& file, const TinyModel& model = {});
 

@@ -47,14 +47,16 @@ class PolygonMask:
         """Whether each pixel is set, [height, width], holes filled. Needs numpy."""
         import numpy
 
-        # A pixel is inside if an odd number of upright edges lies left of its centre. The corners are whole numbers.
-        turns = numpy.zeros((self.height, self.width + 1), bool)
+        filled = numpy.zeros((self.height, self.width), bool)
         for polygon in self.polygons:
+            # A pixel is inside if an odd number of upright edges lies left of its centre. The corners are whole numbers.
+            turns = numpy.zeros((self.height, self.width + 1), bool)
             corners = numpy.asarray(polygon, float).reshape(-1, 2).round().astype(int)
             for (x0, y0), (x1, y1) in zip(corners, numpy.roll(corners, -1, axis=0)):
                 if x0 == x1:
                     turns[min(y0, y1) : max(y0, y1), x0] ^= True
-        return numpy.logical_xor.accumulate(turns, axis=1)[:, : self.width]
+            filled |= numpy.logical_xor.accumulate(turns, axis=1)[:, : self.width]
+        return filled
 
 
 @dataclass(frozen=True)
