@@ -227,6 +227,7 @@ std::string DrawLabels(const std::string& picture, const v1::Segmentation& resul
   for (const v1::ClassShare& share : result.classes()) pixels += share.pixels();
   std::vector<Entry> entries;
   for (const v1::ClassShare& share : result.classes()) {
+    if (1000 * share.pixels() < pixels) continue;  // nobody would find it
     const auto index = static_cast<size_t>(share.index());
     entries.push_back({share.name(),
                        static_cast<double>(share.pixels()) / static_cast<double>(pixels),

@@ -28,8 +28,8 @@ import synthetic  # noqa: E402
 class Model:
     """The server's model in a process of its own, driven by lines of text."""
 
-    def __init__(self, program: Path, weights: Path, variant: str, classes: int, threads: int):
-        self._process = subprocess.Popen([program, weights, variant, str(classes), str(threads)], text=True,
+    def __init__(self, program: Path, weights: Path, task: str, variant: str, classes: int, threads: int):
+        self._process = subprocess.Popen([program, weights, task, variant, str(classes), str(threads)], text=True,
                                          stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.instruction_set = self._answer().split()[1]
 
@@ -50,17 +50,38 @@ class Model:
     def run(self) -> float:
         return float(self._ask("run"))
 
-    def logits(self) -> np.ndarray:
-        return np.array(self._ask("logits").split(), dtype=np.float32)
+    def answer(self) -> np.ndarray:
+        return np.array(self._ask("answer").split(), dtype=np.float32)
 
     def close(self) -> None:
         self._process.stdin.close()
         self._process.wait(timeout=60)
 
 
+WARM_UPS = 2
+CLASSES = {"classification": 1000, "detection": 80, "segmentation": 150}
+
+
+def disagreement(task: str, ours: np.ndarray, peers: object) -> str:
+    """How far the answers are apart, in words."""
+    if task == "classification":
+        expected = peers.numpy().ravel()
+        return f"logits within {np.abs(ours - expected).max() / np.abs(expected).max():.1e} of the peer's"
+    if task == "segmentation":
+        expected = peers.numpy().ravel()
+        return f"{int((ours != expected).sum())} of {expected.size} labels differ from the peer's"
+    labels = np.concatenate([found.labels.numpy() for found in peers])
+    boxes = np.concatenate([found.boxes.numpy() for found in peers])
+    objects = ours.reshape(-1, 6)
+    if not np.array_equal(objects[:, 0], labels):
+        return f"{len(objects)} objects, the peer has {len(labels)} or others"
+    return f"the same {len(labels)} objects, boxes within {np.abs(objects[:, 2:] - boxes).max(initial=0):.1e} pixels"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bench", type=Path, required=True, help="the program model_bench")
+    parser.add_argument("--task", default="classification", choices=list(CLASSES))
     parser.add_argument("--variant", default="tiny")
     parser.add_argument("--size", default="224", help="N or HEIGHTxWIDTH")
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8])
@@ -72,7 +93,7 @@ def main() -> None:
     height, _, width = options.size.partition("x")
     height, width = int(height), int(width or height)
     peer.install()
-    reference = peer.classifier(options.variant)
+    reference = peer.network(options.task, options.variant, "cpu")
     compiled = torch.compile(reference) if any(mode.startswith("compile") for mode in options.modes) else None
 
     def run_peer(mode: str, x: torch.Tensor) -> torch.Tensor:
@@ -82,9 +103,9 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "weights.safetensors"
-        save_file({key: value.contiguous() for key, value in reference.state_dict().items()}, weights)
-        classes = reference.head.out_features
-        model = Model(options.bench, weights, options.variant, classes, options.threads)
+        state = {key.removeprefix("network."): value.contiguous() for key, value in reference.state_dict().items()}
+        save_file(state, weights)
+        model = Model(options.bench, weights, options.task, options.variant, CLASSES[options.task], options.threads)
         for batch in options.batch:
             values = synthetic.unit(1, "peer.input", batch * 3 * height * width)
             x = torch.from_numpy(values).float().view(batch, 3, height, width)
@@ -92,7 +113,7 @@ def main() -> None:
             pixels.write_bytes(x.permute(0, 2, 3, 1).contiguous().numpy().tobytes())
             model.load(pixels, batch, height, width)
             times: dict[str, list[float]] = {mode: [] for mode in [*options.modes, "server"]}
-            for repeat in range(options.repeats + 2):
+            for repeat in range(options.repeats + WARM_UPS):
                 for mode in times:
                     time.sleep(0.05)  # the other's threads stop spinning
                     if mode == "server":
@@ -101,12 +122,11 @@ def main() -> None:
                         start = time.perf_counter()
                         run_peer(mode, x)
                         seconds = time.perf_counter() - start
-                    if repeat >= 2:  # the first two are warm-up
+                    if repeat >= WARM_UPS:
                         times[mode].append(seconds)
-            expected = run_peer("fp32", x).numpy().ravel()
-            error = np.abs(model.logits() - expected).max() / np.abs(expected).max()
-            print(f"classification {options.variant} {height}x{width} batch {batch}, {options.threads} threads, "
-                  f"server fp32 on {model.instruction_set}; logits within {error:.1e} of the peer's", flush=True)
+            agreement = disagreement(options.task, model.answer(), run_peer("fp32", x))
+            print(f"{options.task} {options.variant} {height}x{width} batch {batch}, {options.threads} threads, "
+                  f"server fp32 on {model.instruction_set}; {agreement}", flush=True)
             ours = statistics.median(times["server"])
             for mode, seconds in times.items():
                 median = statistics.median(seconds)

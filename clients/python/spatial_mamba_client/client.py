@@ -203,7 +203,7 @@ class Client:
         version: str = "",
         channel_order: ChannelOrder | None = None,
     ) -> results.Segmentation:
-        """The class of every pixel of an image; with `confidence` also how certain it is. Images and models as in `classify`."""
+        """The class of every pixel of an image; with `confidence` also how certain it is; else as `classify`."""
         return self.segment_many(
             [image], model, confidence, explain, deadline, version=version, channel_order=channel_order
         )[0]

@@ -14,8 +14,8 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 if TYPE_CHECKING:
     import numpy
 
-    from spatial_mamba_client.results import ClassShare, DetectedObject
     from spatial_mamba_client.images import ChannelOrder, ImageInput
+    from spatial_mamba_client.results import ClassShare, DetectedObject
 
 PAPER = (255, 255, 255)
 INK = (17, 24, 39)
@@ -99,10 +99,13 @@ def with_labels(
     tint = tint.resize(picture.size, Image.Resampling.NEAREST)
     drawn = Image.blend(picture, tint, 0.5)
     total = max(1, sum(share.pixels for share in classes))
-    entries = []
-    for share in sorted(classes, key=lambda one: (-one.pixels, one.index)):
+    entries: list[tuple[str, float, Any]] = []
+    legible = [share for share in classes if 1000 * share.pixels >= total]
+    for share in sorted(legible, key=lambda one: (-one.pixels, one.index)):
         color = tuple(palette[3 * share.index : 3 * share.index + 3]) if palette else class_color(share.index)
         entries.append((share.name, 100 * share.pixels / total, color))
+    if len(legible) < len(classes):
+        entries.append((f"{len(classes) - len(legible)} more", 0.0, PAPER))
     return _with_caption(_with_legend(drawn, entries), title, note)
 
 

@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <nlohmann/json.hpp>
 #include <sstream>
 
@@ -234,6 +236,64 @@ TEST(Cli, AnAnswerWithoutResultIsAnErrorAndNoCrash) {
   const Ended run = Cli(server.target(), {"classify", PictureFile("photo.jpg", "picture")});
   EXPECT_EQ(run.exit_code, kSomeFailed);
   EXPECT_THAT(run.err, HasSubstr("0 results"));
+}
+
+std::string Content(const std::filesystem::path& file) {
+  std::ifstream stream(file, std::ios::binary);
+  return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+TEST(Cli, DetectSendsItsOptionsPrintsATableAndDraws) {
+  const FakeServer server;
+  const std::string file = PictureFile("cat.jpg", "bytes of a cat");
+  const std::filesystem::path folder = testing::TempDir() + "client_cli_test_drawn";
+  std::filesystem::remove_all(folder);
+  const Ended ended =
+      Cli(server.target(), {"detect", file, "--score-threshold", "0.25", "--max-results", "9",
+                            "--classes", "1,4", "--masks", "polygon", "--save-dir", folder});
+  EXPECT_EQ(ended.exit_code, kOk) << ended.err;
+  EXPECT_THAT(ended.out, HasSubstr("cat"));
+  EXPECT_THAT(ended.out, HasSubstr("75.0 %"));
+  const v1::DetectRequest request = server.last_detect();
+  EXPECT_EQ(request.images(0).encoded(), "bytes of a cat");
+  EXPECT_FLOAT_EQ(request.score_threshold(), 0.25F);
+  EXPECT_EQ(request.max_results(), 9);
+  EXPECT_EQ(request.class_indices_size(), 2);
+  EXPECT_EQ(request.class_indices(1), 4);
+  EXPECT_EQ(request.mask_encoding(), v1::MASK_ENCODING_POLYGON);
+  EXPECT_THAT(Content(folder / "client_cli_test_cat.svg"), HasSubstr("cat 75.0 %"));
+}
+
+TEST(Cli, DetectLeavesToTheModelWhatIsNotGiven) {
+  const FakeServer server;
+  const Ended ended = Cli(server.target(), {"detect", PictureFile("cat.jpg", "bytes"), "--json"});
+  EXPECT_FALSE(server.last_detect().has_score_threshold());
+  EXPECT_FALSE(server.last_detect().has_max_results());
+  EXPECT_EQ(server.last_detect().mask_encoding(), v1::MASK_ENCODING_UNSPECIFIED);
+  const auto json = nlohmann::json::parse(ended.out);
+  EXPECT_EQ(json["objects"][0]["category_id"], 17);
+  EXPECT_EQ(json["objects"][0]["mask"]["counts"], "222");
+}
+
+TEST(Cli, SegmentPrintsTheLargestClassFirstAndSavesTheMap) {
+  const FakeServer server;
+  const std::filesystem::path folder = testing::TempDir() + "client_cli_test_maps";
+  std::filesystem::remove_all(folder);
+  const std::string file = PictureFile("street.jpg", "bytes");
+  const Ended ended = Cli(server.target(), {"segment", file, file, "--save-dir", folder});
+  EXPECT_EQ(ended.exit_code, kOk) << ended.err;
+  EXPECT_LT(ended.out.find("sky"), ended.out.find("road"));
+  EXPECT_THAT(ended.out, HasSubstr("66.7 %"));
+  // The second file of the same name is numbered.
+  EXPECT_EQ(Content(folder / "client_cli_test_street.labels.png"), "a PNG file");
+  EXPECT_EQ(Content(folder / "client_cli_test_street-2.labels.png"), "a PNG file");
+}
+
+TEST(Cli, WrongDetectOptionsAreWrongUsage) {
+  EXPECT_EQ(Cli("localhost:1", {"detect", "x.jpg", "--masks", "bitmap"}).exit_code, kUsage);
+  EXPECT_EQ(Cli("localhost:1", {"detect", "x.jpg", "--score-threshold", "2"}).exit_code, kUsage);
+  EXPECT_EQ(Cli("localhost:1", {"segment", "x.jpg", "--save-dir", "/dev/null/x"}).exit_code,
+            kUsage);
 }
 
 }  // namespace

@@ -75,6 +75,45 @@ grpc::Status FakeServer::Classify(grpc::ServerContext* context, const v1::Classi
   return on_classify_ ? on_classify_(call, *context, *response) : HatAndShoes(*response);
 }
 
+v1::DetectRequest FakeServer::last_detect() const {
+  const std::lock_guard lock(mutex_);
+  return last_detect_;
+}
+
+grpc::Status FakeServer::Detect(grpc::ServerContext*, const v1::DetectRequest* request,
+                                v1::DetectResponse* response) {
+  const std::lock_guard lock(mutex_);
+  last_detect_ = *request;
+  v1::Detection& result = *response->add_results();
+  result.mutable_image_size()->set_height(3);
+  result.mutable_image_size()->set_width(2);
+  v1::DetectedObject& cat = *result.add_objects();
+  cat.set_name("cat");
+  cat.set_score(0.75);
+  cat.set_category_id(17);
+  cat.mutable_box()->set_x2(1.5);
+  cat.mutable_mask()->mutable_coco_rle()->set_height(3);
+  cat.mutable_mask()->mutable_coco_rle()->set_width(2);
+  cat.mutable_mask()->mutable_coco_rle()->set_counts("222");
+  return grpc::Status::OK;
+}
+
+grpc::Status FakeServer::Segment(grpc::ServerContext*, const v1::SegmentRequest*,
+                                 v1::SegmentResponse* response) {
+  v1::Segmentation& result = *response->add_results();
+  result.mutable_image_size()->set_height(5);
+  result.mutable_image_size()->set_width(6);
+  result.set_label_map("a PNG file");
+  const std::pair<const char*, int> shares[] = {{"road", 10}, {"sky", 20}};
+  for (const auto& [name, pixels] : shares) {
+    v1::ClassShare& share = *result.add_classes();
+    share.set_index(result.classes_size() - 1);
+    share.set_name(name);
+    share.set_pixels(pixels);
+  }
+  return grpc::Status::OK;
+}
+
 grpc::Status FakeServer::ListModels(grpc::ServerContext*, const v1::ListModelsRequest*,
                                     v1::ListModelsResponse* response) {
   v1::Model& model = *response->add_models();

@@ -38,10 +38,17 @@ class FakeServer : private v1::VisionService::Service, private grpc::health::v1:
 
   std::string target() const { return "127.0.0.1:" + std::to_string(port_); }
   std::vector<v1::ClassifyRequest> requests() const;
+  v1::DetectRequest last_detect() const;
 
  private:
   grpc::Status Classify(grpc::ServerContext* context, const v1::ClassifyRequest* request,
                         v1::ClassifyResponse* response) override;
+  // One object, a cat.
+  grpc::Status Detect(grpc::ServerContext* context, const v1::DetectRequest* request,
+                      v1::DetectResponse* response) override;
+  // Of 30 pixels two thirds are sky, the rest road.
+  grpc::Status Segment(grpc::ServerContext* context, const v1::SegmentRequest* request,
+                       v1::SegmentResponse* response) override;
   grpc::Status ListModels(grpc::ServerContext* context, const v1::ListModelsRequest* request,
                           v1::ListModelsResponse* response) override;
   grpc::Status Check(grpc::ServerContext* context,
@@ -51,6 +58,7 @@ class FakeServer : private v1::VisionService::Service, private grpc::health::v1:
   OnClassify on_classify_;
   mutable std::mutex mutex_;  // guards requests_
   std::vector<v1::ClassifyRequest> requests_;
+  v1::DetectRequest last_detect_;  // guarded by mutex_
   int port_ = 0;
   std::unique_ptr<grpc::Server> server_;
 };

@@ -366,7 +366,6 @@ TEST_F(LoadgenTest, WhatCannotRunIsExitStatus1AndNamed) {
   EXPECT_EQ(Run({"--server", server.target(), "--images", "/nowhere", "--rate", "1"}),
             kCouldNotRun);
   EXPECT_THAT(err_.str(), HasSubstr("/nowhere"));
-  EXPECT_EQ(Run(To(server, {"--rate", "1", "--task", "segment"})), kCouldNotRun);
   EXPECT_EQ(Run(To(server, {"--rate", "1", "--arrivals", "/no/such/file"})), kCouldNotRun);
 }
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import grpc
+import PIL.Image
 from google.protobuf import any_pb2
 from spatial_mamba_client import messages
 
@@ -56,6 +58,58 @@ def answer(request: Any) -> Any:
     return response
 
 
+def find(request: Any, context: grpc.ServicerContext) -> Any:
+    """Two objects with masks, of a picture of 20 x 30: a square of 4 x 4 at (5, 3), and the left column."""
+    response = messages.DetectResponse()
+    response.model.name, response.model.version = "cells", "2"
+    square, column = rle([103, 4, 16, 4, 16, 4, 16, 4, 433]), rle([0, 20, 580])
+    for _ in request.images:
+        result = response.results.add()
+        result.image_size.height, result.image_size.width = 20, 30
+        for index, (name, score, box, counts) in enumerate(
+            (("red", 0.9, (5, 3, 9, 7), square), ("white", 0.5, (0, 0, 1, 20), column))
+        ):
+            found = result.objects.add(score=score, class_index=index, name=name, category_id=10 + index)
+            found.box.x1, found.box.y1, found.box.x2, found.box.y2 = box
+            if request.mask_encoding != messages.MaskEncoding["MASK_ENCODING_NONE"].number:
+                found.mask.coco_rle.height, found.mask.coco_rle.width, found.mask.coco_rle.counts = 20, 30, counts
+    return response
+
+
+def rle(lengths: list[int]) -> bytes:
+    """COCO's text for run lengths, of lengths whose differences fit into ten bits."""
+    text = bytearray()
+    for index, length in enumerate(lengths):
+        value = length - (lengths[index - 2] if index > 2 else 0)
+        more = True
+        while more:
+            low = value & 31
+            value >>= 5
+            more = value != (-1 if low & 16 else 0)
+            text.append(48 + low + (32 if more else 0))
+    return bytes(text)
+
+
+def label(request: Any, context: grpc.ServicerContext) -> Any:
+    """Of a picture of 20 x 30 the upper half is sky, the lower road."""
+    response = messages.SegmentResponse()
+    response.model.name = "streets"
+    for _ in request.images:
+        result = response.results.add()
+        result.image_size.height, result.image_size.width = 20, 30
+        picture = PIL.Image.new("P", (30, 20), 0)
+        picture.putpalette([10, 20, 200, 90, 90, 90])
+        picture.paste(1, (0, 10, 30, 20))
+        file = io.BytesIO()
+        picture.save(file, "PNG", bits=8)
+        result.label_map = file.getvalue()
+        result.classes.add(index=0, name="sky", pixels=300)
+        result.classes.add(index=1, name="road", pixels=300)
+        if request.include_confidence:
+            result.confidence.height, result.confidence.width, result.confidence.values = 2, 3, bytes(range(6))
+    return response
+
+
 def two_models(_: Any, __: grpc.ServicerContext) -> Any:
     response = messages.ListModelsResponse()
     model = response.models.add(name="clothing", version="1", task=1, variant="custom", ready=True)
@@ -76,6 +130,8 @@ class FakeServer:
                 self._service(
                     "spatialmamba.v1.VisionService",
                     Classify=(messages.ClassifyRequest, self._on_classify),
+                    Detect=(messages.DetectRequest, self._recorded(find)),
+                    Segment=(messages.SegmentRequest, self._recorded(label)),
                     ListModels=(messages.ListModelsRequest, two_models),
                 ),
                 self._service("grpc.health.v1.Health", Check=(messages.HealthCheckRequest, self._on_check)),
@@ -98,6 +154,13 @@ class FakeServer:
                 for method, (request, function) in methods.items()
             },
         )
+
+    def _recorded(self, answer_to: Callable[..., Any]) -> Callable[..., Any]:
+        def handle(request: Any, context: grpc.ServicerContext) -> Any:
+            self.requests.append(request)
+            return answer_to(request, context)
+
+        return handle
 
     def _on_classify(self, request: Any, context: grpc.ServicerContext) -> Any:
         self.requests.append(request)
