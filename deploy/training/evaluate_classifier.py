@@ -16,19 +16,15 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image, ImageOps
+from reference import resampling, spatial_mamba
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tests" / "oracle"))
-import spatial_mamba  # noqa: E402
-from resampling import pillow_bicubic  # noqa: E402
 
 SUFFIXES = {".jpg", ".jpeg", ".png"}
 
@@ -61,7 +57,7 @@ def prepared(rgb: np.ndarray, preprocess: dict) -> Tensor:
     height, width = rgb.shape[:2]
     long = int(short * max(height, width) / min(height, width))
     new_h, new_w = (long, short) if width <= height else (short, long)
-    picture = pillow_bicubic(rgb, new_h, new_w) if (new_h, new_w) != (height, width) else rgb
+    picture = resampling.pillow_bicubic(rgb, new_h, new_w) if (new_h, new_w) != (height, width) else rgb
     top, left = round((new_h - crop) / 2), round((new_w - crop) / 2)
     picture = picture[top : top + crop, left : left + crop].astype(np.float32)
     mean, std = (np.array(preprocess[key], np.float32) for key in ("mean", "std"))
