@@ -10,7 +10,8 @@ namespace spatialmamba {
 // What one image of a batch asks of a segmenter.
 struct SegmentQuery {
   PixelSize original;       // of the picture: the labels have this size
-  bool confidence = false;  // also wanted
+  bool confidence = false;  // also wanted, as the next
+  bool logits = false;
 };
 
 struct SegmentOutput {
@@ -20,6 +21,11 @@ struct SegmentOutput {
   int64_t confidence_height = 0;
   int64_t confidence_width = 0;
   std::vector<uint8_t> confidence;
+  // If wanted: the head's logits [logits_size.height, logits_size.width, classes], which become
+  // labels by two bilinear resizes, first to `input`, the network's input, then to the picture.
+  PixelSize logits_size;
+  PixelSize input;
+  std::vector<float> logits;
 };
 
 }  // namespace spatialmamba

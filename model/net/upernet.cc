@@ -42,16 +42,24 @@ void CheckFinite(Context& context, ConstView logits) {
 }
 
 SegmentOutput LabelImage(Context& context, ConstView logits, const ResizeSteps& steps,
-                         bool confidence) {
+                         const SegmentQuery& query) {
   SegmentOutput output;
   output.labels.resize(static_cast<size_t>(steps.to.height * steps.to.width));
   output.class_pixels.resize(static_cast<size_t>(logits.channels));
   ResizeArgmax(context, logits, steps, output.labels, output.class_pixels);
-  if (confidence) {
+  if (query.confidence) {
     output.confidence_height = steps.from.height;
     output.confidence_width = steps.from.width;
     output.confidence.resize(static_cast<size_t>(logits.rows));
     ClassConfidence(context, logits, output.confidence);
+  }
+  if (query.logits) {
+    output.logits_size = steps.from;
+    output.input = steps.between;
+    output.logits.reserve(static_cast<size_t>(logits.rows * logits.channels));
+    for (int64_t row = 0; row < logits.rows; ++row) {
+      output.logits.insert(output.logits.end(), logits.row(row), logits.row(row) + logits.channels);
+    }
   }
   return output;
 }
@@ -111,7 +119,7 @@ std::vector<SegmentOutput> UperNet::Label(Context& context, const SegmentLogits&
     const ResizeSteps steps{.from = {own.height, own.width},
                             .between = {spans[i].height, spans[i].width},
                             .to = queries[i].original};
-    outputs.push_back(LabelImage(context, logits, steps, queries[i].confidence));
+    outputs.push_back(LabelImage(context, logits, steps, queries[i]));
   }
   return outputs;
 }
