@@ -59,6 +59,14 @@ std::optional<MaskEncoding> EncodingOf(v1::MaskEncoding encoding) {
 }
 
 template <typename Request>
+std::optional<TileOptions> TilingOf(const Request& request) {
+  if (!request.has_tiling()) return std::nullopt;
+  const v1::Tiling& tiling = request.tiling();
+  return TileOptions{.size = tiling.tile_size(),
+                     .overlap = tiling.has_overlap() ? tiling.overlap() : tiling.tile_size() / 8};
+}
+
+template <typename Request>
 VisionRequest FromImages(Method method, TaskOptions options, Request& request) {
   VisionRequest plain{.method = method,
                       .model_name = request.model().name(),
@@ -88,6 +96,9 @@ void Explain(const Timing& timing, const std::vector<std::string>& devices,
   message.set_batch_size(static_cast<int32_t>(timing.batch_size));
   message.set_batch_closed_by(Name(timing.closed_by));
   message.set_device(devices[static_cast<size_t>(timing.device)]);
+  if (timing.tiles == 0) return;
+  message.set_tiles(static_cast<int32_t>(timing.tiles));
+  message.set_batches(static_cast<int32_t>(timing.batches));
 }
 
 void SetIdentity(const ServedModel& model, v1::ModelIdentity& message) {
@@ -178,12 +189,14 @@ VisionRequest FromProto(v1::DetectRequest request) {
   if (request.has_max_results()) options.max_results = request.max_results();
   options.classes.assign(request.class_indices().begin(), request.class_indices().end());
   options.masks = EncodingOf(request.mask_encoding());
+  options.tiling = TilingOf(request);
   return FromImages(Method::kDetect, std::move(options), request);
 }
 
 VisionRequest FromProto(v1::SegmentRequest request) {
-  return FromImages(Method::kSegment, SegmentOptions{.confidence = request.include_confidence()},
-                    request);
+  const SegmentOptions options{.confidence = request.include_confidence(),
+                               .tiling = TilingOf(request)};
+  return FromImages(Method::kSegment, options, request);
 }
 
 void ToProto(Answer& answer, const ReplyOptions& options, const std::vector<std::string>& devices,

@@ -58,72 +58,127 @@ PicturePlan PlanEncoded(const PictureSource& picture, const ServedModel& model,
   return plan;
 }
 
-// Throws ImageError.
-std::variant<PicturePlan, ServiceError> PlanPicture(const PictureSource& picture,
-                                                    const ServedModel& model,
-                                                    const LimitsConfig& limits) {
-  PicturePlan plan;
+// Size and header of the picture. Throws ImageError.
+std::variant<PicturePlan, ServiceError> PlanSource(const PictureSource& picture,
+                                                   const ServedModel& model,
+                                                   const LimitsConfig& limits) {
   switch (picture.kind) {
-    case PictureSource::Kind::kMissing:
-      return ServiceError{.reason = ErrorReason::kImageMissing,
-                          .message = "holds no picture: set encoded or raw"};
     case PictureSource::Kind::kEncoded:
-      plan = PlanEncoded(picture, model, limits);
-      break;
+      return PlanEncoded(picture, model, limits);
     case PictureSource::Kind::kRaw:
-      std::variant<PicturePlan, ServiceError> raw = PlanRaw(picture, limits);
-      if (std::holds_alternative<ServiceError>(raw)) return raw;
-      plan = std::get<PicturePlan>(raw);
+      return PlanRaw(picture, limits);
+    case PictureSource::Kind::kMissing:
       break;
   }
-  const NetworkInputSize input = InputSize(plan.height, plan.width, model.preprocess);
-  plan.input_pixels = input.height * input.width;
-  if (plan.input_pixels > model.max_input_pixels) {
-    return LimitError(ErrorReason::kImageTooLarge, model.max_input_pixels, plan.input_pixels,
-                      absl::StrCat("becomes a network input of ", input.height, "x", input.width,
-                                   ", more pixels than the limit of ", model.max_input_pixels,
-                                   ": send a smaller picture"));
-  }
-  plan.input_bytes = plan.input_pixels * 3 * static_cast<int64_t>(sizeof(float));
-  if (model.spec.task == VisionTask::kSegment) {
-    plan.output_bytes = plan.height * plan.width * static_cast<int64_t>(sizeof(uint16_t));
-  }
+  return ServiceError{.reason = ErrorReason::kImageMissing,
+                      .message = "holds no picture: set encoded or raw"};
+}
+
+// Tiles wait in the queue like pictures.
+std::optional<ServiceError> PlanTiles(const ServedModel& model, PicturePlan& plan) {
+  plan.part = {plan.height, plan.width};
+  if (!plan.tiling) return std::nullopt;
+  plan.part = {std::min(plan.height, plan.tiling->size), std::min(plan.width, plan.tiling->size)};
+  plan.parts = TileCount({plan.height, plan.width}, *plan.tiling);
+  const int64_t most = model.batching.max_queue;
+  if (plan.parts <= most) return std::nullopt;
+  return LimitError(ErrorReason::kImageTooLarge, most, plan.parts,
+                    absl::StrCat("becomes ", plan.parts, " tiles, more than the ", most,
+                                 " that may wait (batching.max_queue): choose a larger "
+                                 "tiling.tile_size or a smaller tiling.overlap"));
+}
+
+// Memory of one part.
+void PlanBytes(const PictureSource& picture, const ServedModel& model, PicturePlan& plan) {
+  const int64_t pixels = plan.height * plan.width;
+  const int64_t part_pixels = plan.part.height * plan.part.width;
+  const bool segments = model.spec.task == VisionTask::kSegment;
+  const auto label_bytes = static_cast<int64_t>(sizeof(uint16_t));
+  const auto float_bytes = static_cast<int64_t>(sizeof(float));
+  plan.input_bytes = plan.input_pixels * 3 * float_bytes;
+  if (segments) plan.output_bytes = part_pixels * label_bytes;
   plan.queue_bytes = static_cast<int64_t>(picture.bytes.size());
   // The picture, its turned or 16-bit form, and what the resize keeps beside the result.
-  plan.decode_bytes = plan.height * plan.width * 6 + 2 * plan.input_bytes;
-  if (plan.decode_bytes > limits.decode_bytes) {
+  plan.decode_bytes = part_pixels * 6 + 2 * plan.input_bytes;
+  if (!plan.tiling) return;
+  // The decoded picture stays until its last tile is prepared; the label map grows beside it.
+  plan.queue_bytes += pixels * (segments ? 3 + label_bytes + 1 : 3);
+  plan.queue_bytes = (plan.queue_bytes + plan.parts - 1) / plan.parts;
+  if (segments) {  // a quarter of the input in each direction
+    plan.output_bytes += plan.input_pixels / 16 * model.spec.classes * float_bytes;
+  }
+}
+
+// Throws ImageError.
+std::variant<PicturePlan, ServiceError> PlanPicture(const PictureSource& picture,
+                                                    const std::optional<TileOptions>& tiling,
+                                                    const ServedModel& model,
+                                                    const LimitsConfig& limits) {
+  std::variant<PicturePlan, ServiceError> source = PlanSource(picture, model, limits);
+  if (std::holds_alternative<ServiceError>(source)) return source;
+  auto plan = std::get<PicturePlan>(source);
+  plan.tiling = tiling;
+  if (auto error = PlanTiles(model, plan)) return *std::move(error);
+  const NetworkInputSize input = InputSize(plan.part.height, plan.part.width, model.preprocess);
+  plan.input_pixels = input.height * input.width;
+  if (plan.input_pixels > model.max_input_pixels) {
     return LimitError(
-        ErrorReason::kImageTooLarge, limits.decode_bytes, plan.decode_bytes,
-        absl::StrCat("would take ", plan.decode_bytes, " bytes of memory to decode, ",
+        ErrorReason::kImageTooLarge, model.max_input_pixels, plan.input_pixels,
+        absl::StrCat("becomes a network input of ", input.height, "x", input.width,
+                     ", more pixels than the limit of ", model.max_input_pixels,
+                     ": send a smaller picture", tiling ? " or choose smaller tiles" : ""));
+  }
+  PlanBytes(picture, model, plan);
+  const int64_t bytes = std::max(plan.decode_bytes, plan.height * plan.width * 6);
+  if (bytes > limits.decode_bytes) {
+    return LimitError(
+        ErrorReason::kImageTooLarge, limits.decode_bytes, bytes,
+        absl::StrCat("would take ", bytes, " bytes of memory to decode, ",
                      "more than the limit of ", limits.decode_bytes, ": send a smaller picture"));
   }
   return plan;
 }
 
+ServiceError TooLargeTogether(int64_t limit, int64_t value, const std::string& message) {
+  ServiceError error = LimitError(ErrorReason::kRequestTooLarge, limit, value, message);
+  error.field = "images";
+  return error;
+}
+
 }  // namespace
 
-std::variant<std::vector<PicturePlan>, ServiceError> PlanPictures(
-    const std::vector<PictureSource>& pictures, const ServedModel& model,
-    const LimitsConfig& limits) {
+std::variant<std::vector<PicturePlan>, ServiceError> PlanPictures(const VisionRequest& request,
+                                                                  const ServedModel& model,
+                                                                  const LimitsConfig& limits) {
+  const std::optional<TileOptions> tiling = TilingOf(request.options);
   std::vector<PicturePlan> plans;
   int64_t bytes = 0;
-  for (size_t i = 0; i < pictures.size(); ++i) {
+  int64_t parts = 0;
+  for (size_t i = 0; i < request.images.size(); ++i) {
     try {
-      auto plan = PlanPicture(pictures[i], model, limits);
+      auto plan = PlanPicture(request.images[i], tiling, model, limits);
       if (auto* error = std::get_if<ServiceError>(&plan)) return AtImage(i, std::move(*error));
       plans.push_back(std::get<PicturePlan>(plan));
     } catch (...) {
       return AtImage(i, FromException(std::current_exception()));
     }
-    bytes += plans.back().queue_bytes;
+    bytes += plans.back().queue_bytes * plans.back().parts;
+    parts += plans.back().parts;
+  }
+  if (parts > model.batching.max_queue) {
+    return TooLargeTogether(model.batching.max_queue, parts,
+                            absl::StrCat("the images become ", parts, " tiles, more than the ",
+                                         model.batching.max_queue,
+                                         " that may wait (batching.max_queue): send fewer "
+                                         "pictures a request"));
   }
   if (bytes <= limits.queue_bytes) return plans;
-  ServiceError error = LimitError(
-      ErrorReason::kRequestTooLarge, limits.queue_bytes, bytes,
+  return TooLargeTogether(
+      limits.queue_bytes, bytes,
       absl::StrCat("the images take ", bytes, " bytes while they wait, more than the limit of ",
-                   limits.queue_bytes, ": send fewer or smaller pictures a request"));
-  error.field = "images";
-  return error;
+                   limits.queue_bytes,
+                   " (limits.queue_bytes): send fewer or smaller pictures a "
+                   "request"));
 }
 
 Image DecodePicture(const PictureSource& picture, const PicturePlan& plan,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <variant>
 #include <vector>
 
@@ -17,17 +18,23 @@ struct PicturePlan {
   ImageHeader header;  // encoded pictures only
   int64_t height = 0;  // after orientation
   int64_t width = 0;
+  std::optional<TileOptions> tiling;  // nothing: worked on whole, as one part
+  int64_t parts = 1;
+  PixelSize part;  // the picture's size, or that of every tile
+
+  // Of one part:
   int64_t input_pixels = 0;  // of the network's input
-  int64_t queue_bytes = 0;   // of host memory while it waits as it came
+  int64_t queue_bytes = 0;   // of host memory while it waits; what a cut picture takes until all of
+                             // it is answered is shared out among its tiles
   int64_t decode_bytes = 0;  // of host memory while it is decoded and preprocessed, about
   int64_t input_bytes = 0;   // of host memory from then until it is run
   int64_t output_bytes = 0;  // of host memory for what the network says, where that is much
 };
 
 // Plans every picture of a request, or says which one exceeds which limit. Nothing is decoded.
-std::variant<std::vector<PicturePlan>, ServiceError> PlanPictures(
-    const std::vector<PictureSource>& pictures, const ServedModel& model,
-    const LimitsConfig& limits);
+std::variant<std::vector<PicturePlan>, ServiceError> PlanPictures(const VisionRequest& request,
+                                                                  const ServedModel& model,
+                                                                  const LimitsConfig& limits);
 
 // The picture's pixels. Throws ImageError.
 Image DecodePicture(const PictureSource& picture, const PicturePlan& plan,

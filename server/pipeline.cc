@@ -9,6 +9,7 @@
 #include "model/tasks/preprocess.h"
 #include "server/picture.h"
 #include "server/postprocess.h"
+#include "server/tiled_picture.h"
 
 namespace spatialmamba {
 namespace {
@@ -61,29 +62,38 @@ class Pipeline::Request {
   std::vector<PicturePlan> plans;
   bool admitted = false;
 
-  std::vector<ImageAnswer> answers;  // each written by the jobs of its image, one after the other
-  std::atomic<size_t> missing = 0;   // answers
+  // What is scheduled; each written by its own jobs, one after the other.
+  struct Part {
+    size_t image = 0;
+    int64_t tile = 0;
+    Timing timing;
+  };
+  std::vector<Part> parts;                           // by image
+  std::vector<std::unique_ptr<TiledPicture>> tiled;  // by image; null: worked on whole
+  std::vector<std::atomic<int64_t>> unfinished;      // by image: parts
+  std::vector<ImageAnswer> answers;
+  std::atomic<size_t> missing = 0;  // answers
   std::atomic<bool> answered = false;
   std::atomic<DropLabel> skipped_as = DropLabel::kCancelled;  // why its other images are not run
 };
 
-// An image from its admission until it has run.
+// A part of a request from its admission until it has run.
 class Pipeline::ImageTask final : public Task {
  public:
   ImageTask(const TaskInfo& task, std::shared_ptr<Request> of, size_t at)
-      : Task(task), request(std::move(of)), image(at) {}
+      : Task(task), request(std::move(of)), part(at) {}
 
   bool Cancelled() const override { return request->answered; }
   void Drop(DropReason reason) override { request->pipeline.Fail(*request, FromDrop(reason)); }
 
   // Once it is prepared.
   PictureSizes sizes() const {
-    const ImageAnswer& answer = request->answers[image];
-    return {{answer.height, answer.width}, {input.valid_height, input.valid_width}};
+    return {request->plans[image()].part, {input.valid_height, input.valid_width}};
   }
+  size_t image() const { return request->parts[part].image; }
 
   const std::shared_ptr<Request> request;
-  const size_t image;
+  const size_t part;
   NetworkInput input;  // once it is prepared
   TimePoint prepared;
 };
@@ -148,7 +158,7 @@ Pipeline::Error Pipeline::Validate(const Request& request) const {
 }
 
 Pipeline::Error Pipeline::PlanImages(Request& request) const {
-  auto plans = PlanPictures(request.input.images, models_.at(request.model), limits_);
+  auto plans = PlanPictures(request.input, models_.at(request.model), limits_);
   if (auto* error = std::get_if<ServiceError>(&plans)) return std::move(*error);
   request.plans = std::get<std::vector<PicturePlan>>(std::move(plans));
   return std::nullopt;
@@ -157,8 +167,12 @@ Pipeline::Error Pipeline::PlanImages(Request& request) const {
 // From here on the batcher has the request: its images are prepared, run, dropped and answered
 // without this thread, which may happen before this returns.
 Pipeline::Error Pipeline::Admit(const std::shared_ptr<Request>& request) {
+  const ServedModel& model = models_.at(request->model);
   std::vector<std::unique_ptr<Task>> tasks;
-  for (const PicturePlan& plan : request->plans) {
+  request->unfinished = std::vector<std::atomic<int64_t>>(request->plans.size());
+  for (size_t image = 0; image < request->plans.size(); ++image) {
+    const PicturePlan& plan = request->plans[image];
+    request->unfinished[image] = plan.parts;
     const TaskInfo info{.model = request->model,
                         .caller = request->input.caller,
                         .pixels = plan.input_pixels,
@@ -167,12 +181,19 @@ Pipeline::Error Pipeline::Admit(const std::shared_ptr<Request>& request) {
                         .ready_bytes = plan.input_bytes + plan.output_bytes,
                         .arrival = request->input.arrival,
                         .deadline = LeaveBy(request->input.arrival, request->deadline)};
-    tasks.push_back(std::make_unique<ImageTask>(info, request, tasks.size()));
+    for (int64_t tile = 0; tile < plan.parts; ++tile) {
+      request->parts.push_back({.image = image, .tile = tile, .timing = {}});
+      tasks.push_back(std::make_unique<ImageTask>(info, request, tasks.size()));
+    }
     request->answers.push_back({.height = plan.height, .width = plan.width});
+    request->tiled.push_back(nullptr);
+    if (plan.tiling) {
+      request->tiled.back() = std::make_unique<TiledPicture>(plan, request->input.options, model);
+    }
   }
   const auto images = static_cast<double>(tasks.size());
   const Metrics::MethodMetrics& metrics = metrics_.method(request->input.method);
-  request->missing = tasks.size();
+  request->missing = request->plans.size();
   request->admitted = true;
   metrics.requests_in_flight.Increment();
   metrics.images_in_flight.Increment(images);
@@ -189,32 +210,64 @@ Pipeline::Error Pipeline::Admit(const std::shared_ptr<Request>& request) {
 void Pipeline::Prepare(Batcher::Preparation preparation) {
   const auto shared = std::make_shared<Batcher::Preparation>(std::move(preparation));
   const auto& task = static_cast<const ImageTask&>(shared->task());
-  pool_.Add(MakeJob(task.request, task.image, [this, shared] {
-    auto& image = static_cast<ImageTask&>(shared->task());
-    if (Unwanted(*image.request)) return Skip(*image.request, image.image);
-    Decode(image);
-    batcher_.Ready(std::move(*shared));
-  }));
+  pool_.Add(MakeJob(task.request, task.part, [this, shared] { PrepareNow(shared); }));
 }
 
-void Pipeline::Decode(ImageTask& task) {
+void Pipeline::PrepareNow(const std::shared_ptr<Batcher::Preparation>& preparation) {
+  auto& task = static_cast<ImageTask&>(preparation->task());
   Request& request = *task.request;
-  const ServedModel& model = models_.at(request.model);
+  if (Unwanted(request)) return Skip(request, task.part);
+  TiledPicture* tiled = request.tiled[task.image()].get();
+  if (tiled == nullptr) {
+    ReadInput(task, PartPixels(task));
+    return batcher_.Ready(std::move(*preparation));
+  }
+  const auto again = [this, preparation, &task] {
+    pool_.Add(MakeJob(task.request, task.part, [this, preparation] { PrepareNow(preparation); }));
+  };
+  const TiledPicture::Pixels pixels = tiled->Want(again);
+  if (pixels == TiledPicture::Pixels::kBeingDecoded) return;
+  if (pixels == TiledPicture::Pixels::kToDecode) {
+    std::optional<Image> decoded;
+    std::exception_ptr failure;
+    try {
+      decoded = PartPixels(task);
+    } catch (...) {
+      failure = std::current_exception();
+      Fail(request, AtImage(task.image(), FromException(failure)));
+    }
+    for (const TiledPicture::Again& waiting : tiled->Decoded(std::move(decoded))) waiting();
+    if (failure) return;
+  }
+  ReadInput(task, tiled->Cut(request.parts[task.part].tile));
+  batcher_.Ready(std::move(*preparation));
+}
+
+// Decodes the picture of the task.
+Image Pipeline::PartPixels(ImageTask& task) {
+  Request& request = *task.request;
   const Metrics::ModelMetrics& metrics = metrics_.model(request.model);
-  Timing& timing = request.answers[task.image].timing;
-  PictureSource& source = request.input.images[task.image];
+  Timing& timing = request.parts[task.part].timing;
+  PictureSource& source = request.input.images[task.image()];
   const TimePoint begun = clock_.Now();
-  const Image pixels = DecodePicture(source, request.plans[task.image], model);
+  Image pixels = DecodePicture(source, request.plans[task.image()], models_.at(request.model));
   source = PictureSource();  // its bytes are not needed any more
-  const TimePoint decoded = clock_.Now();
-  task.input = Preprocess(pixels, model.preprocess);
-  task.prepared = clock_.Now();
   timing.prepare_wait = begun - request.input.arrival;
-  timing.decode = decoded - begun;
-  timing.preprocess = task.prepared - decoded;
+  timing.decode = clock_.Now() - begun;
   metrics.stage(Stage::kPrepareWait).Observe(Seconds(timing.prepare_wait));
   metrics.stage(Stage::kDecode).Observe(Seconds(timing.decode));
-  metrics.stage(Stage::kPreprocess).Observe(Seconds(timing.preprocess));
+  return pixels;
+}
+
+void Pipeline::ReadInput(ImageTask& task, const Image& pixels) {
+  const Request& request = *task.request;
+  Timing& timing = task.request->parts[task.part].timing;
+  const TimePoint begun = clock_.Now();
+  if (timing.decode == Duration::zero()) timing.prepare_wait = begun - request.input.arrival;
+  task.input = Preprocess(pixels, models_.at(request.model).preprocess);
+  task.prepared = clock_.Now();
+  timing.preprocess = task.prepared - begun;
+  metrics_.model(request.model).stage(Stage::kPreprocess).Observe(Seconds(timing.preprocess));
 }
 
 // ---- On a device's worker.
@@ -224,7 +277,8 @@ int64_t Pipeline::RunBatch(int device, const Batch& batch) {
   for (const std::unique_ptr<Task>& task : batch.tasks) {
     auto* image = static_cast<ImageTask*>(task.get());
     Request& request = *image->request;
-    Timing& timing = request.answers[image->image].timing;
+    Timing& timing = request.parts[image->part].timing;
+    timing.batch_formed = batch.formed;
     timing.queue = batch.formed - image->prepared;
     timing.predicted = image->predicted_finish() - request.input.arrival;
     timing.batch_due = image->predicted_batch_end();
@@ -254,7 +308,7 @@ int64_t Pipeline::Infer(int device, std::span<ImageTask* const> tasks) {
     predictions = replica.Run(views, [&](size_t i) { return !Unwanted(*tasks[i]->request); });
   } catch (...) {
     if (tasks.size() == 1) {
-      Fail(*tasks[0]->request, AtImage(tasks[0]->image, FromException(std::current_exception())));
+      Fail(*tasks[0]->request, AtImage(tasks[0]->image(), FromException(std::current_exception())));
       return 1;
     }
   }
@@ -267,9 +321,9 @@ int64_t Pipeline::Infer(int device, std::span<ImageTask* const> tasks) {
   int64_t executed = 0;
   for (size_t i = 0; i < tasks.size(); ++i) {
     const std::shared_ptr<Request> request = tasks[i]->request;
-    const size_t image = tasks[i]->image;
+    const size_t part = tasks[i]->part;
     if (!predictions[i]) {
-      Skip(*request, image);
+      Skip(*request, part);
       continue;
     }
     ++executed;
@@ -277,12 +331,12 @@ int64_t Pipeline::Infer(int device, std::span<ImageTask* const> tasks) {
       metrics.wasted_device_seconds.Increment(
           Seconds(batcher_.PredictShare(model, tasks[i]->info().pixels)));
     }
-    request->answers[image].timing.inference = taken;
+    request->parts[part].timing.inference = taken;
     WorkPool::Job job =
-        MakeJob(request, image,
-                [this, request, image, sizes = tasks[i]->sizes(),
+        MakeJob(request, part,
+                [this, request, part, sizes = tasks[i]->sizes(),
                  prediction = std::make_shared<Prediction>(*std::move(predictions[i]))] {
-                  Postprocess(*request, image, std::move(*prediction), sizes);
+                  Postprocess(*request, part, std::move(*prediction), sizes);
                 });
     job.deadline = TimePoint::min();  // almost done: before all that still has to be decoded
     pool_.Add(std::move(job));
@@ -292,25 +346,42 @@ int64_t Pipeline::Infer(int device, std::span<ImageTask* const> tasks) {
 
 // ---- On the CPU pool again.
 
-void Pipeline::Postprocess(Request& request, size_t image, Prediction prediction,
+void Pipeline::Postprocess(Request& request, size_t index, Prediction prediction,
                            const PictureSizes& sizes) {
-  batcher_.Answered(request.model, clock_.Now() - request.answers[image].timing.batch_due);
+  Request::Part& part = request.parts[index];
+  batcher_.Answered(request.model, clock_.Now() - part.timing.batch_due);
   if (request.answered) return;
   const TimePoint begun = clock_.Now();
-  ImageAnswer& answer = request.answers[image];
-  std::variant<ImageResult, ServiceError> result = MakeResult(
-      std::move(prediction), request.input, models_.at(request.model), sizes, limits_.reply_bytes);
-  if (auto* error = std::get_if<ServiceError>(&result)) {
-    return Fail(request, AtImage(image, std::move(*error)));
+  const ServedModel& model = models_.at(request.model);
+  TiledPicture* tiled = request.tiled[part.image].get();
+  std::optional<TiledPicture::Result> result =
+      tiled != nullptr
+          ? tiled->Add(part.tile, std::move(prediction), sizes, limits_.reply_bytes)
+          : MakeResult(std::move(prediction), request.input, model, sizes, limits_.reply_bytes);
+  if (result) {
+    if (auto* error = std::get_if<ServiceError>(&*result)) {
+      return Fail(request, AtImage(part.image, std::move(*error)));
+    }
+    request.answers[part.image].result = std::get<ImageResult>(*std::move(result));
   }
-  answer.result = std::get<ImageResult>(std::move(result));
-  answer.timing.postprocess = clock_.Now() - begun;
+  part.timing.postprocess = clock_.Now() - begun;
   const Metrics::ModelMetrics& metrics = metrics_.model(request.model);
-  metrics.stage(Stage::kPostprocess).Observe(Seconds(answer.timing.postprocess));
+  metrics.stage(Stage::kPostprocess).Observe(Seconds(part.timing.postprocess));
+  if (--request.unfinished[part.image] == 0) FinishImage(request, part.image);
+}
+
+// All parts of an image have run.
+void Pipeline::FinishImage(Request& request, size_t image) {
+  std::vector<Timing> timings;
+  for (const Request::Part& part : request.parts) {
+    if (part.image == image) timings.push_back(part.timing);
+  }
+  request.answers[image].timing = request.tiled[image] ? Combined(timings) : timings.front();
   if (--request.missing > 0) return;
   const TimePoint now = clock_.Now();
-  metrics.finish_prediction_ratio.Observe(Seconds(now - request.input.arrival) /
-                                          Seconds(request.answers[0].timing.predicted));
+  metrics_.model(request.model)
+      .finish_prediction_ratio.Observe(Seconds(now - request.input.arrival) /
+                                       Seconds(request.answers[0].timing.predicted));
   // An answer that comes late is no answer, whoever sees the deadline first.
   if (now > request.deadline) return Fail(request, LateError(now - request.deadline));
   Finish(request,
@@ -338,13 +409,13 @@ bool Pipeline::Unwanted(const Request& request) const {
   return request.answered || request.deadline <= clock_.Now();
 }
 
-// Counts an image that is not worked on as dropped.
-void Pipeline::Skip(Request& request, size_t image) {
+// Counts a part that is not worked on as dropped.
+void Pipeline::Skip(Request& request, size_t part) {
   const bool late = !request.answered;
   const Metrics::ModelMetrics& metrics = metrics_.model(request.model);
   metrics.drop(late ? DropLabel::kDeadline : request.skipped_as.load()).Increment();
-  metrics.saved_device_seconds.Increment(
-      Seconds(batcher_.PredictShare(request.model, request.plans[image].input_pixels)));
+  metrics.saved_device_seconds.Increment(Seconds(
+      batcher_.PredictShare(request.model, request.plans[request.parts[part].image].input_pixels)));
   if (late) Fail(request, FromDrop(DropReason::kDeadline));
 }
 
@@ -361,7 +432,7 @@ void Pipeline::Finish(Request& request, Outcome outcome) {
   if (request.admitted) {
     const Metrics::MethodMetrics& metrics = metrics_.method(request.input.method);
     metrics.requests_in_flight.Decrement();
-    metrics.images_in_flight.Decrement(static_cast<double>(request.plans.size()));
+    metrics.images_in_flight.Decrement(static_cast<double>(request.parts.size()));
   }
   request.done(request.model, std::move(outcome));
   {
@@ -371,12 +442,12 @@ void Pipeline::Finish(Request& request, Outcome outcome) {
   answered_.notify_all();
 }
 
-WorkPool::Job Pipeline::MakeJob(const std::shared_ptr<Request>& request, size_t image,
+WorkPool::Job Pipeline::MakeJob(const std::shared_ptr<Request>& request, size_t part,
                                 std::function<void()> run) {
   return {.deadline = request->deadline,
           .run = std::move(run),
-          .fail = [this, request, image](const std::exception_ptr& exception) {
-            Fail(*request, AtImage(image, FromException(exception)));
+          .fail = [this, request, part](const std::exception_ptr& exception) {
+            Fail(*request, AtImage(request->parts[part].image, FromException(exception)));
           }};
 }
 

@@ -30,6 +30,7 @@ namespace spatialmamba {
 //   device's worker   run a batch of images of any requests
 //   CPU pool          postprocess; the last image answers
 //
+// The parts of a request are what is scheduled: its images, or the tiles of images that are cut.
 // Every request is answered exactly once, whatever happens: by its last image, its first failure,
 // its cancellation, or the end of the drain. From then on its other images are skipped wherever
 // they are. Thread-safe; no method blocks but Drain and the destructor.
@@ -86,17 +87,19 @@ class Pipeline {
   Error PlanImages(Request& request) const;
   Error Admit(const std::shared_ptr<Request>& request);
   void Prepare(Batcher::Preparation preparation);
-  void Decode(ImageTask& task);
+  void PrepareNow(const std::shared_ptr<Batcher::Preparation>& preparation);
+  Image PartPixels(ImageTask& task);
+  void ReadInput(ImageTask& task, const Image& pixels);
   int64_t RunBatch(int device, const Batch& batch);
   int64_t Infer(int device, std::span<ImageTask* const> tasks);
-  void Postprocess(Request& request, size_t image, Prediction prediction,
-                   const PictureSizes& sizes);
+  void Postprocess(Request& request, size_t part, Prediction prediction, const PictureSizes& sizes);
+  void FinishImage(Request& request, size_t image);
 
   bool Unwanted(const Request& request) const;
-  void Skip(Request& request, size_t image);
+  void Skip(Request& request, size_t part);
   void Fail(Request& request, ServiceError error);
   void Finish(Request& request, Outcome outcome);
-  WorkPool::Job MakeJob(const std::shared_ptr<Request>& request, size_t image,
+  WorkPool::Job MakeJob(const std::shared_ptr<Request>& request, size_t part,
                         std::function<void()> run);
 
   const LimitsConfig limits_;

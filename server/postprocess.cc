@@ -37,7 +37,9 @@ Query ToQuery(const DetectOptions& options, const ServedModel& model, const Pict
 }
 
 Query ToQuery(const SegmentOptions& options, const ServedModel&, const PictureSizes& sizes) {
-  return SegmentQuery{.original = sizes.original, .confidence = options.confidence};
+  return SegmentQuery{.original = sizes.original,
+                      .confidence = options.confidence,
+                      .logits = options.tiling.has_value()};
 }
 
 EncodedMask Encode(const RunLengths& mask, MaskEncoding encoding) {
@@ -78,45 +80,39 @@ struct Encoder {
   }
 
   ResultOrError operator()(const DetectOutput& output) const {
-    const auto& options = std::get<DetectOptions>(request.options);
     SerialContext context(nullptr);
-    std::vector<FoundObject> found;
-    int64_t bytes = 0;
-    for (const DetectedObject& object : ToObjects(context, output, sizes)) {
-      found.push_back({.box = object.box, .score = object.score, .label = object.label});
-      if (object.mask) {
-        found.back().mask = Encode(*object.mask, options.masks.value_or(MaskEncoding::kCocoRle));
-      }
-      bytes += std::visit(Bytes(), found.back().mask);
+    return MakeObjects(ToObjects(context, output, sizes), std::get<DetectOptions>(request.options),
+                       reply_bytes);
+  }
+
+  ResultOrError operator()(SegmentOutput output) const {
+    ResultOrError result = MakeLabels(std::move(output.labels), std::move(output.class_pixels),
+                                      sizes.original, model, reply_bytes);
+    if (auto* found = std::get_if<ImageResult>(&result)) {
+      auto& map = std::get<LabelMap>(*found);
+      map.confidence_height = output.confidence_height;
+      map.confidence_width = output.confidence_width;
+      map.confidence = std::move(output.confidence);
+      const auto bytes = static_cast<int64_t>(map.png.size() + map.confidence.size());
       if (bytes > reply_bytes) return ReplyTooLarge(request.method, reply_bytes, bytes);
     }
-    return found;
-  }
-
-  ResultOrError operator()(const SegmentOutput& output) const {
-    LabelMap map{.class_pixels = output.class_pixels,
-                 .confidence_height = output.confidence_height,
-                 .confidence_width = output.confidence_width,
-                 .confidence = output.confidence};
-    map.png = EncodeLabelMap(output.labels, sizes.original);
-    const auto bytes = static_cast<int64_t>(map.png.size() + map.confidence.size());
-    if (bytes > reply_bytes) return ReplyTooLarge(request.method, reply_bytes, bytes);
-    return map;
-  }
-
-  std::string EncodeLabelMap(const std::vector<uint16_t>& labels, const PixelSize& size) const {
-    if (model.classes.size() > kLargestPalette) {
-      return EncodeGrey16Png(labels, size.height, size.width);
-    }
-    std::vector<RgbColor> palette;
-    for (size_t i = 0; i < model.classes.size(); ++i) {
-      const auto& color = model.classes[i].color;
-      palette.push_back(color ? RgbColor{(*color)[0], (*color)[1], (*color)[2]} : DistinctColor(i));
-    }
-    const std::vector<uint8_t> indices(labels.begin(), labels.end());
-    return EncodePalettePng(indices, size.height, size.width, palette);
+    return result;
   }
 };
+
+std::string EncodeLabelMap(const std::vector<uint16_t>& labels, const PixelSize& size,
+                           const ServedModel& model) {
+  if (model.classes.size() > kLargestPalette) {
+    return EncodeGrey16Png(labels, size.height, size.width);
+  }
+  std::vector<RgbColor> palette;
+  for (size_t i = 0; i < model.classes.size(); ++i) {
+    const auto& color = model.classes[i].color;
+    palette.push_back(color ? RgbColor{(*color)[0], (*color)[1], (*color)[2]} : DistinctColor(i));
+  }
+  const std::vector<uint8_t> indices(labels.begin(), labels.end());
+  return EncodePalettePng(indices, size.height, size.width, palette);
+}
 
 }  // namespace
 
@@ -129,6 +125,33 @@ std::variant<ImageResult, ServiceError> MakeResult(Prediction prediction,
                                                    const ServedModel& model,
                                                    const PictureSizes& sizes, int64_t reply_bytes) {
   return std::visit(Encoder{request, model, sizes, reply_bytes}, std::move(prediction));
+}
+
+std::variant<ImageResult, ServiceError> MakeObjects(const std::vector<DetectedObject>& objects,
+                                                    const DetectOptions& options,
+                                                    int64_t reply_bytes) {
+  std::vector<FoundObject> found;
+  int64_t bytes = 0;
+  for (const DetectedObject& object : objects) {
+    found.push_back({.box = object.box, .score = object.score, .label = object.label});
+    if (object.mask) {
+      found.back().mask = Encode(*object.mask, options.masks.value_or(MaskEncoding::kCocoRle));
+    }
+    bytes += std::visit(Bytes(), found.back().mask);
+    if (bytes > reply_bytes) return ReplyTooLarge(Method::kDetect, reply_bytes, bytes);
+  }
+  return found;
+}
+
+std::variant<ImageResult, ServiceError> MakeLabels(std::vector<uint16_t> labels,
+                                                   std::vector<int64_t> class_pixels,
+                                                   const PixelSize& size, const ServedModel& model,
+                                                   int64_t reply_bytes) {
+  LabelMap map{.class_pixels = std::move(class_pixels)};
+  map.png = EncodeLabelMap(labels, size, model);
+  const auto bytes = static_cast<int64_t>(map.png.size());
+  if (bytes > reply_bytes) return ReplyTooLarge(Method::kSegment, reply_bytes, bytes);
+  return map;
 }
 
 ServiceError ReplyTooLarge(Method method, int64_t limit, int64_t bytes) {

@@ -1,5 +1,7 @@
 #include "server/request.h"
 
+#include <algorithm>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -12,6 +14,22 @@ ServiceError InvalidOption(const std::string& field, const std::string& message)
   return {.reason = ErrorReason::kInvalidOption,
           .message = absl::StrCat(field, " ", message),
           .field = field};
+}
+
+constexpr int64_t kSmallestTile = 32;
+constexpr int64_t kLargestTile = 16384;
+
+std::optional<ServiceError> Check(const std::optional<TileOptions>& tiling) {
+  if (!tiling) return std::nullopt;
+  if (tiling->size < kSmallestTile || tiling->size > kLargestTile) {
+    return InvalidOption("tiling.tile_size",
+                         absl::StrCat("is ", tiling->size, ": set ", kSmallestTile, " to ",
+                                      kLargestTile, " pixels, or leave tiling out"));
+  }
+  if (tiling->overlap >= 0 && tiling->overlap <= tiling->size / 2) return std::nullopt;
+  return InvalidOption("tiling.overlap",
+                       absl::StrCat("is ", tiling->overlap, ": set 0 to half of the tile's size, ",
+                                    tiling->size / 2, ", or leave it out for an eighth"));
 }
 
 std::optional<ServiceError> Check(const ClassifyOptions& options, const ServedModel&) {
@@ -41,6 +59,7 @@ std::optional<ServiceError> Check(const DetectOptions& options, const ServedMode
         absl::StrCat("is ", options.classes[i], ", but the model has classes 0 to ",
                      model.spec.classes - 1, ": see GetModel"));
   }
+  if (auto error = Check(options.tiling)) return error;
   if (!options.masks || *options.masks == MaskEncoding::kNone) return std::nullopt;
   if (*options.masks == MaskEncoding::kUnknown) {
     return InvalidOption("mask_encoding",
@@ -53,11 +72,42 @@ std::optional<ServiceError> Check(const DetectOptions& options, const ServedMode
                        "or leave it out");
 }
 
-std::optional<ServiceError> Check(const SegmentOptions&, const ServedModel&) {
-  return std::nullopt;
+std::optional<ServiceError> Check(const SegmentOptions& options, const ServedModel&) {
+  if (options.tiling && options.confidence) {
+    return InvalidOption("include_confidence",
+                         "cannot be had together with tiling: leave one of them out");
+  }
+  return Check(options.tiling);
 }
 
 }  // namespace
+
+std::optional<TileOptions> TilingOf(const TaskOptions& options) {
+  if (const auto* detect = std::get_if<DetectOptions>(&options)) return detect->tiling;
+  if (const auto* segment = std::get_if<SegmentOptions>(&options)) return segment->tiling;
+  return std::nullopt;
+}
+
+Timing Combined(const std::vector<Timing>& tiles) {
+  Timing all = tiles.front();
+  std::set<TimePoint> batches = {all.batch_formed};
+  for (size_t i = 1; i < tiles.size(); ++i) {
+    const Timing& tile = tiles[i];
+    all.prepare_wait = std::min(all.prepare_wait, tile.prepare_wait);
+    all.decode += tile.decode;
+    all.preprocess += tile.preprocess;
+    all.queue = std::max(all.queue, tile.queue);
+    if (batches.insert(tile.batch_formed).second) all.inference += tile.inference;
+    all.postprocess += tile.postprocess;
+    all.predicted = std::max(all.predicted, tile.predicted);
+    all.batches_ahead = std::max(all.batches_ahead, tile.batches_ahead);
+    all.batch_size = std::max(all.batch_size, tile.batch_size);
+  }
+  all.closed_by = tiles.back().closed_by;
+  all.tiles = static_cast<int64_t>(tiles.size());
+  all.batches = static_cast<int64_t>(batches.size());
+  return all;
+}
 
 std::optional<ServiceError> CheckRequest(const VisionRequest& request, const ServedModel& model,
                                          int64_t most_images) {

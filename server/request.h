@@ -14,6 +14,7 @@
 #include "model/tasks/classify.h"
 #include "model/tasks/detect.h"
 #include "model/tasks/mask_polygons.h"
+#include "model/tasks/tiles.h"
 #include "server/metrics.h"
 #include "server/model_table.h"
 #include "server/status.h"
@@ -40,12 +41,17 @@ struct DetectOptions {
   std::optional<int64_t> max_results;
   std::vector<int64_t> classes;       // only these; empty: all
   std::optional<MaskEncoding> masks;  // nothing: kCocoRle if the model has masks
+  std::optional<TileOptions> tiling;  // nothing: pictures are not cut
 };
 struct SegmentOptions {
   bool confidence = false;
+  std::optional<TileOptions> tiling;
 };
 // In the order of VisionTask.
 using TaskOptions = std::variant<ClassifyOptions, DetectOptions, SegmentOptions>;
+
+// How the request's pictures are to be cut.
+std::optional<TileOptions> TilingOf(const TaskOptions& options);
 
 // A request of any protocol, as plain values.
 struct VisionRequest {
@@ -75,7 +81,14 @@ struct Timing {
   int64_t batch_size = 0;
   CloseCause closed_by = CloseCause::kIdle;
   int device = 0;
+  TimePoint batch_formed;  // tells batches apart
+  int64_t tiles = 0;       // 0: the picture was not cut
+  int64_t batches = 1;     // that its tiles were spread over
 };
+
+// Of a picture that was cut: sums of the work, the longest waits (but for the first tile's
+// preparation, which is that of the picture).
+Timing Combined(const std::vector<Timing>& tiles);
 
 // An object with its mask in the form that was asked for.
 struct PngMask {

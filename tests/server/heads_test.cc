@@ -58,7 +58,9 @@ TEST_F(DetectTest, ObjectsComeByFallingScoreWithNamesAndMasksOfThePicturesSize) 
   EXPECT_EQ(found.image_size().width(), 130);
   for (int i = 0; i < found.objects_size(); ++i) {
     const v1::DetectedObject& object = found.objects(i);
-    if (i > 0) EXPECT_LE(object.score(), found.objects(i - 1).score());
+    if (i > 0) {
+      EXPECT_LE(object.score(), found.objects(i - 1).score());
+    }
     EXPECT_EQ(object.name(), "class_" + std::to_string(object.class_index()));
     EXPECT_EQ(object.category_id(), object.class_index());
     EXPECT_GE(object.box().x1(), 0);
