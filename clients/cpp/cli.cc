@@ -62,6 +62,17 @@ CLI::App* AddClassify(CLI::App& app, ClassifyOptions& options) {
   return command;
 }
 
+void AddTiling(CLI::App& command, TilingOptions& options) {
+  CLI::Option* size = command.add_option("--tile-size", options.size,
+                                         "Cut pictures into squares of this side, in pixels");
+  size->check(CLI::PositiveNumber);
+  command
+      .add_option("--tile-overlap", options.overlap,
+                  "Pixels that tiles share. Default: an eighth of their side")
+      ->check(CLI::NonNegativeNumber)
+      ->needs(size);
+}
+
 CLI::App* AddDetect(CLI::App& app, DetectOptions& options) {
   CLI::App* command = AddTask(app, "detect", "Find objects in pictures", options.pictures);
   command->add_option("--score-threshold", options.score_threshold, "Default: the model's")
@@ -76,11 +87,14 @@ CLI::App* AddDetect(CLI::App& app, DetectOptions& options) {
       {"none", v1::MASK_ENCODING_NONE}};
   command->add_option("--masks", options.masks, "Default: coco_rle if the model has masks")
       ->transform(CLI::CheckedTransformer(encodings));
+  AddTiling(*command, options.tiling);
   return command;
 }
 
 CLI::App* AddSegment(CLI::App& app, SegmentOptions& options) {
-  return AddTask(app, "segment", "Name what every pixel shows", options.pictures);
+  CLI::App* command = AddTask(app, "segment", "Name what every pixel shows", options.pictures);
+  AddTiling(*command, options.tiling);
+  return command;
 }
 
 }  // namespace

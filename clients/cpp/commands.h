@@ -45,6 +45,12 @@ struct ClassifyOptions {
   int32_t top_k = 5;
 };
 
+// How pictures are cut; without a size they are not.
+struct TilingOptions {
+  std::optional<int32_t> size;
+  std::optional<int32_t> overlap;
+};
+
 // Nothing given: as the model has it.
 struct DetectOptions {
   PictureOptions pictures;
@@ -52,10 +58,12 @@ struct DetectOptions {
   std::optional<int32_t> max_results;
   std::vector<int32_t> classes;  // indices; empty: all
   v1::MaskEncoding masks = v1::MASK_ENCODING_UNSPECIFIED;
+  TilingOptions tiling;
 };
 
 struct SegmentOptions {
   PictureOptions pictures;
+  TilingOptions tiling;
 };
 
 // Each prints its answer to `out` or what went wrong to `err`.

@@ -15,6 +15,7 @@ v1::DetectRequest RequestFor(const DetectOptions& options, const std::string& pi
   for (const int32_t index : options.classes) request.add_class_indices(index);
   request.set_mask_encoding(options.masks);
   request.set_explain(options.pictures.explain);
+  SetTiling(options.tiling, request);
   return request;
 }
 

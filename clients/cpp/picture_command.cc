@@ -127,7 +127,9 @@ Json ExplanationAsJson(const v1::Explanation& explanation) {
           {"batches_ahead", explanation.batches_ahead()},
           {"batch_size", explanation.batch_size()},
           {"batch_closed_by", explanation.batch_closed_by()},
-          {"device", explanation.device()}};
+          {"device", explanation.device()},
+          {"tiles", explanation.tiles()},
+          {"batches", explanation.batches()}};
 }
 
 Json AsJson(const Outcome& outcome) {

@@ -48,6 +48,12 @@ ExitCode AnswerPictures(const Server& server, const PictureOptions& options,
 std::string Fixed(double value);  // one digit after the point
 void SetModelAndSize(const v1::ModelIdentity& model, const v1::ImageSize& size,
                      PictureAnswer& answer);
+template <typename Request>
+void SetTiling(const TilingOptions& options, Request& request) {
+  if (!options.size) return;
+  request.mutable_tiling()->set_tile_size(*options.size);
+  if (options.overlap) request.mutable_tiling()->set_overlap(*options.overlap);
+}
 // The only result; throws std::runtime_error if there are none or several.
 template <typename Response>
 const auto& OnlyResult(const Response& response) {

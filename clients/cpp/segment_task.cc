@@ -13,6 +13,7 @@ PictureTask SegmentTask(const SegmentOptions& options) {
     request.add_images()->set_encoded(picture);
     request.mutable_model()->set_name(options.pictures.model);
     request.set_explain(options.pictures.explain);
+    SetTiling(options.tiling, request);
     v1::SegmentResponse response;
     const grpc::Status status = stub.Segment(&context, request, &response);
     if (!status.ok()) return status;

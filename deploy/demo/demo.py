@@ -1,4 +1,4 @@
-"""The demonstration: starts the server, classifies photos that the model was not trained on, shows the answers.
+"""The demonstration: starts the server, sends pictures that the models were not trained on, shows the answers.
 
 Leaves annotated pictures, a contact sheet and the server's log in the output folder.
 """
@@ -6,9 +6,12 @@ Leaves annotated pictures, a contact sheet and the server's log in the output fo
 from __future__ import annotations
 
 import argparse
+import json
 import signal
 import sys
 import time
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,29 +20,70 @@ try:
     from contact_sheet import contact_sheet
     from PIL import Image, ImageOps
     from server_process import DemoError, ServerProcess
-    from spatial_mamba_client import Classification, Client, SpatialMambaError
+    from spatial_mamba_client import Classification, Client, Detection, DetectOptions, Segmentation, SpatialMambaError
     from spatial_mamba_client.drawing import open_image
 except ImportError as missing:
     sys.exit(f"demo: {missing}\n  Run it as `make demo`, which installs what it needs and sets PYTHONPATH=clients/python.")
 
-PHOTOS = TOP / "tests/data/clothing"  # named after what they show, as in hat-1.jpg
-CARD = 400  # pixels
+DATA = TOP / "tests/data"
+CARD = 480  # pixels
 SHOWN_CLASSES = 3
+SHOWN_PICTURES = 2  # of each model, on the sheet
+
+Result = Classification | Detection | Segmentation
 
 
 @dataclass(frozen=True)
 class Answer:
+    model: str
     file: Path
-    result: Classification
+    result: Result
     milliseconds: float  # as the client sees it
 
     @property
-    def expected(self) -> str:
-        return self.file.stem.rpartition("-")[0]
+    def text(self) -> str:
+        if isinstance(self.result, Classification):
+            return ", ".join(f"{one.name} {100 * one.probability:.0f} %" for one in self.result.classes)
+        if isinstance(self.result, Detection):
+            counted = Counter(found.name for found in self.result.objects)
+            return ", ".join(f"{count} {name}" for name, count in counted.most_common()) or "nothing found"
+        total = sum(share.pixels for share in self.result.classes)
+        largest = sorted(self.result.classes, key=lambda share: -share.pixels)[:SHOWN_CLASSES]
+        return ", ".join(f"{share.name} {100 * share.pixels / total:.0f} %" for share in largest)
 
     @property
     def is_right(self) -> bool:
-        return self.result.top.name == self.expected
+        """Of photos that are named after what they show, as hat-1.jpg."""
+        return isinstance(self.result, Classification) and self.result.top.name == self.file.stem.rpartition("-")[0]
+
+
+def ask_classifier(client: Client, file: Path) -> Result:
+    return client.classify(file, "clothing", top_k=SHOWN_CLASSES, deadline=60.0)
+
+
+def ask_detector(model: str) -> Callable[[Client, Path], Result]:
+    return lambda client, file: client.detect(file, model, DetectOptions(score_threshold=0.5), deadline=60.0)
+
+
+def ask_segmenter(client: Client, file: Path) -> Result:
+    return client.segment(file, "aerial", deadline=60.0)
+
+
+# Each model with its pictures, in the order of the sheet's columns.
+EXHIBITS: dict[str, Callable[[Client, Path], Result]] = {
+    "clothing": ask_classifier,
+    "bloodcells": ask_detector("bloodcells"),
+    "nuclei": ask_detector("nuclei"),
+    "aerial": ask_segmenter,
+}
+# What the numbers in the weight files are called.
+SCORES = {
+    "test_top1": "top-1",
+    "box_AP50": "box AP50",
+    "mask_AP50": "mask AP50",
+    "pixel_accuracy": "pixel accuracy",
+    "mean_iou": "mIoU",
+}
 
 
 def say(text: str) -> None:
@@ -55,14 +99,26 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def find_photos(arguments: argparse.Namespace) -> list[Path]:
+def find_pictures(arguments: argparse.Namespace) -> list[tuple[str, Path]]:
+    """(model, picture)"""
     incomplete = "The checkout is incomplete: git status shows what is gone."
     for path, remedy in ((arguments.server, "Build it: make build"), (arguments.config, incomplete)):
         if not path.is_file():
             raise DemoError(f"{path} is missing", remedy)
-    if not (photos := sorted(PHOTOS.glob("*.jpg"))):
-        raise DemoError(f"there are no photos in {PHOTOS}", incomplete)
-    return photos
+    pictures = []
+    for model in EXHIBITS:
+        if not (found := sorted((DATA / model).glob("*.jpg"))):
+            raise DemoError(f"there are no pictures in {DATA / model}", incomplete)
+        pictures += [(model, file) for file in found]
+    return pictures
+
+
+def scores_of(weights: Path) -> str:
+    """What the model reached on the test split of its data set: it stands in the metadata of its weights."""
+    with weights.open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+    metrics = json.loads(header["__metadata__"].get("metrics", "{}"))
+    return ", ".join(f"{name} {100 * metrics[key]:.1f} %" for key, name in SCORES.items() if key in metrics)
 
 
 def wait_ready(server: ServerProcess, seconds: float) -> tuple[str, str]:
@@ -80,48 +136,50 @@ def wait_ready(server: ServerProcess, seconds: float) -> tuple[str, str]:
     return target, admin
 
 
-def classify(client: Client, file: Path) -> Answer:
+def answer(client: Client, model: str, file: Path) -> Answer:
     start = time.perf_counter()
-    result = client.classify(file, top_k=SHOWN_CLASSES, explain=True, deadline=30.0)
-    return Answer(file, result, 1000 * (time.perf_counter() - start))
+    result = EXHIBITS[model](client, file)
+    return Answer(model, file, result, 1000 * (time.perf_counter() - start))
 
 
-def print_answer(answer: Answer) -> None:
-    top = answer.result.top
-    others = ", ".join(f"{score.name} {100 * score.probability:.1f} %" for score in answer.result.classes[1:])
-    probability = f"{100 * top.probability:.1f} %"
-    say(f"{answer.file.name:<16}  {top.name:<12}  {probability:>11}  {answer.milliseconds:>6.1f}")
-    say(f"{'':<16}  then {others}")
-
-
-def classify_all(target: str, photos: list[Path]) -> list[Answer]:
+def answer_all(target: str, pictures: list[tuple[str, Path]]) -> list[Answer]:
     with Client(target) as client:
-        model = client.models()[0]
-        say(f"Model {model.name} version {model.version}: {len(model.classes)} classes, {model.precision} on {model.device}\n")
-        say(f"{'file':<16}  {'answer':<12}  {'probability':>11}  {'ms':>6}")
+        say(f"{'model':<10}  {'does':<8}  {'classes':>7}  scores on its test split")
+        for model in client.models():
+            weights = TOP / f"deploy/models/{model.name}.safetensors"
+            scores = scores_of(weights) if weights.is_file() else ""
+            say(f"{model.name:<10}  {model.task:<8}  {len(model.classes):>7}  {scores}")
+        say(f"\n{'file':<14}  {'model':<10}  {'ms':>6}  answer")
         answers = []
-        for file in photos:
-            answers.append(classify(client, file))
-            print_answer(answers[-1])
+        for name, file in pictures:
+            answers.append(answer(client, name, file))
+            say(f"{file.name:<14}  {name:<10}  {answers[-1].milliseconds:>6.1f}  {answers[-1].text}")
     return answers
 
 
 def draw(answer: Answer) -> Image.Image:
-    # A central square, as the model sees it, makes all pictures of the sheet alike.
-    square = ImageOps.fit(open_image(answer.file), (CARD, CARD), Image.Resampling.LANCZOS)
-    return answer.result.draw(square, note=f"{answer.milliseconds:.1f} ms")
+    note = f"{answer.milliseconds:.0f} ms"
+    if isinstance(answer.result, Classification):
+        # A central square, as the model sees it, makes all photos of the sheet alike.
+        square = ImageOps.fit(open_image(answer.file), (CARD, CARD), Image.Resampling.LANCZOS)
+        return answer.result.draw(square, note=note)
+    title = answer.text if isinstance(answer.result, Detection) else answer.model
+    return answer.result.draw(answer.file, title=title, note=note, min_width=CARD)
 
 
 def save_pictures(answers: list[Answer], folder: Path) -> Path:
-    cards = [draw(answer) for answer in answers]
-    for answer, card in zip(answers, cards):
-        card.save(folder / f"{answer.file.stem}.png")
-    milliseconds = sorted(answer.milliseconds for answer in answers)[len(answers) // 2]
+    columns: dict[str, list[Image.Image]] = {}
+    for one in answers:
+        card = draw(one)
+        card.save(folder / f"{one.file.stem}.png")
+        columns.setdefault(one.model, []).append(card)
+    rows = [[cards[row] for cards in columns.values()] for row in range(SHOWN_PICTURES)]
     sheet = contact_sheet(
         "Spatial-Mamba Server",
-        f"Photos the model was not trained on, classified over gRPC in {milliseconds:.0f} ms each (median)",
-        cards,
-        columns=min(3, len(cards)),
+        "Classification, detection, instance masks and semantic segmentation over gRPC, "
+        "of pictures the models were not trained on",
+        [card for row in rows for card in row],
+        columns=len(columns),
     )
     path = folder / "contact-sheet.png"
     sheet.save(path, optimize=True)
@@ -129,23 +187,24 @@ def save_pictures(answers: list[Answer], folder: Path) -> Path:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    photos = find_photos(arguments)
+    pictures = find_pictures(arguments)
     arguments.output.mkdir(parents=True, exist_ok=True)
     log = arguments.output / "server.log"
     with ServerProcess(arguments.server.resolve(), arguments.config.resolve(), log) as server:
         target, _ = wait_ready(server, arguments.start_timeout)
         try:
-            answers = classify_all(target, photos)
+            answers = answer_all(target, pictures)
         except SpatialMambaError as error:
             raise DemoError(f"a call failed: {error}", "The server's log says more.", server.log_tail()) from error
         server.drain(seconds=60.0)
     say("\nThe server finished its work and ended with exit status 0.")
 
-    right = sum(answer.is_right for answer in answers)
-    say(f"{right} of {len(answers)} answers are what the photo shows.")
+    named = [one for one in answers if isinstance(one.result, Classification)]
+    right = sum(one.is_right for one in named)
+    say(f"{right} of {len(named)} photos of clothes were named right.")
     sheet = save_pictures(answers, arguments.output)
     say(f"Annotated pictures: {arguments.output}/\nAll on one sheet:   {sheet}")
-    if 2 * right < len(answers):
+    if 2 * right < len(named):
         raise DemoError(
             "most answers are wrong", "The model file or the build is damaged: git status and make test find out which."
         )

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from evaluate_detector import read_rgb
 from loop import fill, read_weights, replace_file
+from operators import install
 from PIL import Image
 from reference import preprocess, spatial_mamba, upernet
 from torch import nn
@@ -64,7 +65,7 @@ def main() -> None:
     state, metadata = read_weights(options.file)
     variant, head, classes = (json.loads(metadata[key]) for key in ("variant", "head", "classes"))
     network = upernet.UperNet(spatial_mamba.Variant(variant["dim"], tuple(variant["depths"])), len(classes), head["channels"])
-    fill(network, state, options.file)
+    install(fill(network, state, options.file), 0.0)  # the same results, sooner
     scale = tuple(json.loads(metadata["preprocess"])["scale"])
     counts = confusion(network, pairs_in(options.data), scale)
     scores = scores_of(counts, options.ignore)

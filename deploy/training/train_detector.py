@@ -3,9 +3,10 @@
 The bundled detectors came from
 
     python deploy/training/train_detector.py --data DET_BCCD/instances_train.json --out deploy/models/bloodcells.safetensors \\
-        --scale 480 360 --initial deploy/models/clothing.safetensors --bf16 --epochs 40 --batch 4 --window 288
+        --scale 480 360 --initial deploy/models/clothing.safetensors --bf16 --epochs 40 --batch 4 --window 288 --threads 1
     python deploy/training/train_detector.py --data INS_NUCLEI/train --out deploy/models/nuclei.safetensors \\
-        --scale 640 512 --initial deploy/models/clothing.safetensors --bf16 --epochs 30 --batch 4 --window 256
+        --scale 640 512 --initial deploy/models/clothing.safetensors --bf16 --epochs 24 --batch 4 --window 256 --threads 1 \\
+        --max-detections 200
 
 `--data` is a COCO file, whose boxes are learned, or a folder of pictures `X.jpg` with instance maps `X.png` (0 background, n
 object n), whose boxes and masks are learned. Every `--held-out`-th picture is kept for watching the score; it chooses nothing:

@@ -3,8 +3,9 @@
 The bundled segmenter came from
 
     python deploy/training/train_segmenter.py --data SEG_AERIAL/train --out deploy/models/aerial.safetensors \\
-        --class-names unlabeled building land road vegetation water --ignore 0 --scale 256 256 \\
-        --initial deploy/models/clothing.safetensors --bf16 --epochs 60 --batch 8 --window 192
+        --class-names unlabeled building land road vegetation water --ignore 0 \\
+        --colours 9e9e9e e0533d d9b26f 8d99ae 4caf50 2f80ed \\
+        --initial deploy/models/clothing.safetensors --bf16 --epochs 70 --threads 1
 
 `--data` is a folder of pictures `X.jpg` with maps of class indices `X.png`. Pixels of the `--ignore` class are not learned
 from. Every `--held-out`-th picture is kept for watching the score; it chooses nothing: the file holds the last averaged

@@ -1,6 +1,6 @@
 """Client of the Spatial-Mamba server."""
 
-from spatial_mamba_client.client import Client, DetectOptions
+from spatial_mamba_client.client import Client, DetectOptions, Tiling
 from spatial_mamba_client.errors import (
     Cancelled,
     DeadlineExceeded,
@@ -67,6 +67,7 @@ __all__ = [
     "Segmentation",
     "SpatialMambaError",
     "Unauthenticated",
+    "Tiling",
     "Unavailable",
     "Unimplemented",
     "Unreachable",

@@ -21,6 +21,7 @@ from spatial_mamba_client import (
     DetectOptions,
     Segmentation,
     SpatialMambaError,
+    Tiling,
     Unreachable,
     __version__,
 )
@@ -109,10 +110,12 @@ def _parser() -> argparse.ArgumentParser:
     detect.add_argument("--max-results", type=_positive(int), metavar="N", help="for each picture, default: the model's")
     detect.add_argument("--classes", type=int, nargs="+", default=[], metavar="INDEX", help="only these")
     detect.add_argument("--masks", choices=("coco_rle", "polygon", "png", "none"), help="default: coco_rle if there are any")
+    _add_tiling(detect)
     detect.set_defaults(run=_detect)
 
     segment = _task_parser(commands, "segment", "name what every pixel shows", "segmenter")
     segment.add_argument("--confidence", action="store_true", help="also say how certain it is (with --json)")
+    _add_tiling(segment)
     segment.set_defaults(run=_segment)
 
     models = commands.add_parser("models", help="list what is loaded", epilog=EPILOG)
@@ -133,6 +136,19 @@ def _task_parser(commands: Any, name: str, help_text: str, kind: str) -> argpars
     parser.add_argument("--json", action="store_true", help="one JSON object a line for each picture")
     parser.add_argument("--save-dir", type=Path, metavar="DIR", help="write annotated pictures there")
     return parser
+
+
+def _add_tiling(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--tile-size", type=_positive(int), metavar="PIXELS", help="cut pictures into squares of this side")
+    parser.add_argument("--tile-overlap", type=int, metavar="PIXELS", help="that tiles share, default: an eighth of their side")
+
+
+def _tiling(arguments: argparse.Namespace) -> Tiling | None:
+    if arguments.tile_size is None:
+        if arguments.tile_overlap is not None:
+            raise UsageError("--tile-overlap needs --tile-size")
+        return None
+    return Tiling(arguments.tile_size, arguments.tile_overlap)
 
 
 def _positive(kind: type) -> Any:
@@ -214,7 +230,9 @@ def _classify(client: Client, arguments: argparse.Namespace) -> int:
 
 
 def _detect(client: Client, arguments: argparse.Namespace) -> int:
-    options = DetectOptions(arguments.score_threshold, arguments.max_results, tuple(arguments.classes), arguments.masks)
+    options = DetectOptions(
+        arguments.score_threshold, arguments.max_results, tuple(arguments.classes), arguments.masks, _tiling(arguments)
+    )
 
     def ask(client: Client, image: bytes) -> Result:
         return client.detect(image, arguments.model, options, arguments.explain, arguments.deadline)
@@ -223,8 +241,12 @@ def _detect(client: Client, arguments: argparse.Namespace) -> int:
 
 
 def _segment(client: Client, arguments: argparse.Namespace) -> int:
+    tiling = _tiling(arguments)
+
     def ask(client: Client, image: bytes) -> Result:
-        return client.segment(image, arguments.model, arguments.confidence, arguments.explain, arguments.deadline)
+        return client.segment(
+            image, arguments.model, arguments.confidence, arguments.explain, arguments.deadline, tiling=tiling
+        )
 
     return _answer_all(client, arguments, ask)
 

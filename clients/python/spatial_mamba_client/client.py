@@ -77,13 +77,33 @@ def detect_request(images: Sequence[Any], model: str, version: str, options: Det
         request.max_results = options.max_results
     if options.mask_encoding is not None:
         request.mask_encoding = messages.MaskEncoding[f"MASK_ENCODING_{options.mask_encoding.upper()}"].number
+    _set_tiling(request, options.tiling)
     return request
 
 
-def segment_request(images: Sequence[Any], model: str, version: str, confidence: bool, explain: bool) -> Any:
+def segment_request(
+    images: Sequence[Any], model: str, version: str, confidence: bool, explain: bool, tiling: Tiling | None
+) -> Any:
     request = messages.SegmentRequest(images=images, include_confidence=confidence, explain=explain)
     request.model.name, request.model.version = model, version
+    _set_tiling(request, tiling)
     return request
+
+
+def _set_tiling(request: Any, tiling: Tiling | None) -> None:
+    if tiling is None:
+        return
+    request.tiling.tile_size = tiling.size
+    if tiling.overlap is not None:
+        request.tiling.overlap = tiling.overlap
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Cuts a large picture into squares that are worked on as pictures of their own and merged."""
+
+    size: int  # side in pixels of the picture
+    overlap: int | None = None  # pixels that neighbours share; None: an eighth of the size
 
 
 @dataclass(frozen=True)
@@ -94,6 +114,7 @@ class DetectOptions:
     max_results: int | None = None
     class_indices: tuple[int, ...] = ()  # only these; empty: all
     mask_encoding: MaskEncoding | None = None  # None: COCO run lengths if the model has masks
+    tiling: Tiling | None = None  # None: pictures are worked on whole
 
 
 class Client:
@@ -201,11 +222,13 @@ class Client:
         deadline: float | None = 30.0,
         *,
         version: str = "",
+        tiling: Tiling | None = None,
         channel_order: ChannelOrder | None = None,
     ) -> results.Segmentation:
-        """The class of every pixel of an image; with `confidence` also how certain it is; else as `classify`."""
+        """The class of every pixel of an image; with `confidence` also how certain it is, which is not to be had with `tiling`;
+        else as `classify`."""
         return self.segment_many(
-            [image], model, confidence, explain, deadline, version=version, channel_order=channel_order
+            [image], model, confidence, explain, deadline, version=version, tiling=tiling, channel_order=channel_order
         )[0]
 
     def segment_many(
@@ -217,11 +240,12 @@ class Client:
         deadline: float | None = 30.0,
         *,
         version: str = "",
+        tiling: Tiling | None = None,
         channel_order: ChannelOrder | None = None,
     ) -> list[results.Segmentation]:
         """Like `segment` for several images in one request: all are answered, in order, or none is."""
         encoded = [to_message(image, channel_order) for image in images]
-        request = segment_request(encoded, model, version, confidence, explain)
+        request = segment_request(encoded, model, version, confidence, explain, tiling)
         return results.segmentations(self._call(self._segment, request, deadline))
 
     def models(self, deadline: float | None = 10.0) -> list[results.Model]:

@@ -43,11 +43,15 @@ def open_image(image: ImageInput, channel_order: ChannelOrder | None = None) -> 
     return ImageOps.exif_transpose(opened).convert("RGB")
 
 
-def _enlarged(picture: Image.Image) -> Image.Image:
-    if picture.width >= MIN_WIDTH:
+# More objects than these are not labelled one by one but counted below the picture.
+MAX_TAGS = 12
+
+
+def _enlarged(picture: Image.Image, min_width: int = MIN_WIDTH) -> Image.Image:
+    if picture.width >= min_width:
         return picture
-    height = max(1, round(picture.height * MIN_WIDTH / picture.width))
-    return picture.resize((MIN_WIDTH, height), Image.Resampling.LANCZOS)
+    height = max(1, round(picture.height * min_width / picture.width))
+    return picture.resize((min_width, height), Image.Resampling.LANCZOS)
 
 
 def class_color(index: int) -> tuple[int, int, int]:
@@ -58,29 +62,44 @@ def class_color(index: int) -> tuple[int, int, int]:
 
 
 def with_objects(
-    picture: Image.Image, objects: Sequence[DetectedObject], title: str = "", note: str = ""
+    picture: Image.Image, objects: Sequence[DetectedObject], title: str = "", note: str = "", min_width: int = MIN_WIDTH
 ) -> Image.Image:
-    """`picture` with a box, a label and a see-through mask for each object, the best on top."""
+    """`picture` with a box and a see-through mask for each object, the best on top. Few objects have a label each; of many
+    there is a legend that counts them, and where they are of one class and have masks, each has a colour of its own."""
     original = picture.size
-    picture = _enlarged(picture)
+    picture = _enlarged(picture, min_width)
     scale = (picture.width / original[0], picture.height / original[1])
-    line = max(2, round(min(picture.size) / 250))
+    crowded = len(objects) > MAX_TAGS
+    single = crowded and len({found.class_index for found in objects}) == 1 and objects[0].mask is not None
+    colors = [class_color(index if single else found.class_index) for index, found in enumerate(objects)]
+    line = 1 if single else max(2, round(min(picture.size) / 250))
     font = ImageFont.load_default(max(11.0, min(picture.size) / 36))
-    for found in reversed(objects):
+    for found, color in reversed(list(zip(objects, colors))):
         if found.mask is not None:
-            picture = _tinted(picture, found.mask.to_array(), class_color(found.class_index))
+            picture = _tinted(picture, found.mask.to_array(), color)
     draw = ImageDraw.Draw(picture)
-    for found in reversed(objects):
-        color = class_color(found.class_index)
+    for found, color in reversed(list(zip(objects, colors))):
         x1, x2 = (min(max(x * scale[0], 0), picture.width - 1) for x in (found.box.x1, found.box.x2))
         y1, y2 = (min(max(y * scale[1], 0), picture.height - 1) for y in (found.box.y1, found.box.y2))
         draw.rectangle((x1, y1, max(x1, x2), max(y1, y2)), outline=color, width=line)
-        _tag(draw, (x1, y1), f"{found.name} {100 * found.score:.0f} %", color, font, picture.size)
+        if not crowded:
+            _tag(draw, (x1, y1), f"{found.name} {100 * found.score:.0f} %", color, font, picture.size)
+    if crowded:
+        counted: dict[int, list[DetectedObject]] = {}
+        for found in objects:
+            counted.setdefault(found.class_index, []).append(found)
+        largest = sorted(counted.items(), key=lambda entry: (-len(entry[1]), entry[0]))
+        picture = _with_legend(picture, [(own[0].name, str(len(own)), class_color(index)) for index, own in largest])
     return _with_caption(picture, title, note)
 
 
 def with_labels(
-    picture: Image.Image, label_map: bytes, classes: Sequence[ClassShare], title: str = "", note: str = ""
+    picture: Image.Image,
+    label_map: bytes,
+    classes: Sequence[ClassShare],
+    title: str = "",
+    note: str = "",
+    min_width: int = MIN_WIDTH,
 ) -> Image.Image:
     """`picture` tinted by the colours of its label map, above a legend of the classes that occur."""
     labels = Image.open(io.BytesIO(label_map))
@@ -95,17 +114,18 @@ def with_labels(
         tint = Image.fromarray(colors[indices])
     else:
         tint = labels.convert("RGB")
-    picture = _enlarged(picture)
+    picture = _enlarged(picture, min_width)
     tint = tint.resize(picture.size, Image.Resampling.NEAREST)
     drawn = Image.blend(picture, tint, 0.5)
     total = max(1, sum(share.pixels for share in classes))
-    entries: list[tuple[str, float, Any]] = []
+    entries: list[tuple[str, str, Any]] = []
     legible = [share for share in classes if 1000 * share.pixels >= total]
     for share in sorted(legible, key=lambda one: (-one.pixels, one.index)):
         color = tuple(palette[3 * share.index : 3 * share.index + 3]) if palette else class_color(share.index)
-        entries.append((share.name, 100 * share.pixels / total, color))
+        percent = 100 * share.pixels / total
+        entries.append((share.name, f"{percent:.1f} %", color))
     if len(legible) < len(classes):
-        entries.append((f"{len(classes) - len(legible)} more", 0.0, PAPER))
+        entries.append((f"{len(classes) - len(legible)} more", "< 0.1 %", PAPER))
     return _with_caption(_with_legend(drawn, entries), title, note)
 
 
@@ -132,8 +152,8 @@ def _tag(
     draw.text((x + 4 - left, y + 3 - top), text, INK if bright else PAPER, font)
 
 
-def _with_legend(picture: Image.Image, entries: Sequence[tuple[str, float, Any]]) -> Image.Image:
-    """Below the picture a colour, a name and a share for each entry, in columns."""
+def _with_legend(picture: Image.Image, entries: Sequence[tuple[str, str, Any]]) -> Image.Image:
+    """Below the picture a name, a number and a colour for each entry, in columns."""
     unit = picture.width / 100
     font = ImageFont.load_default(max(10.0, 2.8 * unit))
     row = round(1.7 * font.size)
@@ -143,16 +163,15 @@ def _with_legend(picture: Image.Image, entries: Sequence[tuple[str, float, Any]]
     sheet.paste(picture)
     draw = ImageDraw.Draw(sheet)
     each = picture.width / columns
-    for index, (name, share, color) in enumerate(entries):
+    for index, (name, number, color) in enumerate(entries):
         x = index % columns * each + 2 * unit
         middle = picture.height + unit + (index // columns + 0.5) * row
         side = 0.5 * font.size
         draw.rectangle((x, middle - side, x + 2 * side, middle + side), fill=color, outline=FAINT_INK)
-        percent = f"{share:.1f} %" if share >= 0.05 else "< 0.1 %"
         x += 2 * side + unit
-        room = each - 2 * side - 5 * unit - font.getlength(percent)
+        room = each - 2 * side - 5 * unit - font.getlength(number)
         draw.text((x, middle), shortened(name, font, room), INK, font, anchor="lm")
-        draw.text(((index % columns + 1) * each - 2 * unit, middle), percent, FAINT_INK, font, anchor="rm")
+        draw.text(((index % columns + 1) * each - 2 * unit, middle), number, FAINT_INK, font, anchor="rm")
     return sheet
 
 

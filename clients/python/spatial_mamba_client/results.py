@@ -53,6 +53,8 @@ class Explanation:
     batch_size: int  # images that shared the forward pass
     batch_closed_by: str  # full | idle | deadline | drain
     device: str
+    tiles: int = 0  # that the picture was cut into; 0: none. Times are then sums over them, waits the longest
+    batches: int = 0  # forward passes that they were spread over
 
 
 @dataclass(frozen=True)
@@ -106,15 +108,21 @@ class Detection:
     explanation: Explanation | None = None  # only if asked for
 
     def draw(
-        self, image: ImageInput, *, title: str = "", note: str = "", channel_order: ChannelOrder | None = None
+        self,
+        image: ImageInput,
+        *,
+        title: str = "",
+        note: str = "",
+        min_width: int = 320,
+        channel_order: ChannelOrder | None = None,
     ) -> PIL.Image.Image:
         """The picture with boxes, names, scores and see-through masks, over a panel with `title` and `note` if given.
 
-        Needs Pillow. Small pictures are enlarged until the text is legible.
+        Needs Pillow. Smaller pictures are enlarged to `min_width`, so that the text is legible.
         """
         from spatial_mamba_client import drawing
 
-        return drawing.with_objects(drawing.open_image(image, channel_order), self.objects, title, note)
+        return drawing.with_objects(drawing.open_image(image, channel_order), self.objects, title, note, min_width)
 
     def to_coco(self, image_id: int = 0) -> list[dict[str, Any]]:
         """One entry an object as the COCO tools read results: pycocotools' `COCO.loadRes` takes the list as it is."""
@@ -154,15 +162,23 @@ class Segmentation:
         return numpy.asarray(PIL.Image.open(io.BytesIO(self.label_map)))
 
     def draw(
-        self, image: ImageInput, *, title: str = "", note: str = "", channel_order: ChannelOrder | None = None
+        self,
+        image: ImageInput,
+        *,
+        title: str = "",
+        note: str = "",
+        min_width: int = 320,
+        channel_order: ChannelOrder | None = None,
     ) -> PIL.Image.Image:
         """The picture tinted by class, over a legend of the classes that occur, with `title` and `note` if given.
 
-        Needs Pillow. Small pictures are enlarged until the text is legible.
+        Needs Pillow. Smaller pictures are enlarged to `min_width`, so that the text is legible.
         """
         from spatial_mamba_client import drawing
 
-        return drawing.with_labels(drawing.open_image(image, channel_order), self.label_map, self.classes, title, note)
+        return drawing.with_labels(
+            drawing.open_image(image, channel_order), self.label_map, self.classes, title, note, min_width
+        )
 
 
 @dataclass(frozen=True)
@@ -203,6 +219,8 @@ def _explanation(message: Any) -> Explanation:
         batch_size=message.batch_size,
         batch_closed_by=message.batch_closed_by,
         device=message.device,
+        tiles=message.tiles,
+        batches=message.batches,
     )
 
 

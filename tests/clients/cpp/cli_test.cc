@@ -289,6 +289,20 @@ TEST(Cli, SegmentPrintsTheLargestClassFirstAndSavesTheMap) {
   EXPECT_EQ(Content(folder / "client_cli_test_street-2.labels.png"), "a PNG file");
 }
 
+TEST(Cli, TilingIsSentWhenASizeIsGivenAndOnlyThen) {
+  const FakeServer server;
+  const std::string file = PictureFile("large.jpg", "bytes");
+  Cli(server.target(), {"detect", file, "--tile-size", "512", "--tile-overlap", "0"});
+  EXPECT_EQ(server.last_detect().tiling().tile_size(), 512);
+  EXPECT_TRUE(server.last_detect().tiling().has_overlap());
+  Cli(server.target(), {"detect", file, "--tile-size", "256"});
+  EXPECT_EQ(server.last_detect().tiling().tile_size(), 256);
+  EXPECT_FALSE(server.last_detect().tiling().has_overlap());
+  Cli(server.target(), {"detect", file});
+  EXPECT_FALSE(server.last_detect().has_tiling());
+  EXPECT_EQ(Cli(server.target(), {"segment", file, "--tile-overlap", "9"}).exit_code, kUsage);
+}
+
 TEST(Cli, WrongDetectOptionsAreWrongUsage) {
   EXPECT_EQ(Cli("localhost:1", {"detect", "x.jpg", "--masks", "bitmap"}).exit_code, kUsage);
   EXPECT_EQ(Cli("localhost:1", {"detect", "x.jpg", "--score-threshold", "2"}).exit_code, kUsage);

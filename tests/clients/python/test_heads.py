@@ -19,6 +19,7 @@ from spatial_mamba_client import (
     ModelIdentity,
     PolygonMask,
     RleMask,
+    Tiling,
 )
 from spatial_mamba_client.cli import main
 
@@ -46,6 +47,24 @@ def test_detect_leaves_to_the_model_what_is_not_given(server: FakeServer, client
     request = server.requests[-1]
     assert not request.HasField("score_threshold") and not request.HasField("max_results")
     assert request.mask_encoding == 0
+
+
+def test_tiling_is_sent_when_it_is_asked_for(server: FakeServer, client: Client) -> None:
+    client.detect(PICTURE, options=DetectOptions(tiling=Tiling(512)))
+    assert server.requests[-1].tiling.tile_size == 512 and not server.requests[-1].tiling.HasField("overlap")
+    client.segment(PICTURE, tiling=Tiling(256, 0))
+    assert server.requests[-1].tiling.tile_size == 256 and server.requests[-1].tiling.HasField("overlap")
+    client.segment(PICTURE)
+    assert not server.requests[-1].HasField("tiling")
+
+
+def test_the_commands_cut_pictures(server: FakeServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "a.png"
+    PICTURE.save(file)
+    assert main(["--server", server.target, "segment", str(file), "--tile-size", "64", "--tile-overlap", "9"]) == 0
+    assert (server.requests[-1].tiling.tile_size, server.requests[-1].tiling.overlap) == (64, 9)
+    assert main(["--server", server.target, "detect", str(file), "--tile-overlap", "9"]) == 2
+    assert "--tile-size" in capsys.readouterr().err
 
 
 def test_results_are_what_coco_tools_read(client: Client) -> None:
