@@ -39,6 +39,24 @@ def scene_of(example: Example) -> Scene:
     return Scene(rgb, torch.tensor(example.boxes, dtype=torch.float32).reshape(-1, 4), torch.tensor(example.labels).long())
 
 
+def scenes_without_objects(folders: list[Path], with_masks: bool) -> list[Scene]:
+    """Pictures of other things, in which there is nothing to find."""
+    files = [file for folder in folders for file in sorted(folder.rglob("*.jpg"))]
+    if folders and not files:
+        raise SystemExit(f"no .jpg files in {', '.join(map(str, folders))}")
+    scenes = []
+    for file in files:
+        rgb = torch.from_numpy(read_rgb(file)).permute(2, 0, 1).contiguous()
+        nothing = torch.zeros(rgb.shape[1:], dtype=torch.long) if with_masks else None
+        scenes.append(Scene(rgb, torch.zeros(0, 4), torch.zeros(0, dtype=torch.long), nothing))
+    return scenes
+
+
+def fitted_zoom(scene: Scene, scale: tuple[int, int]) -> float:
+    """Pixels of the network's input to a pixel of the picture, when served."""
+    return preprocess.fitted_size(*scene.rgb.shape[1:], scale)[0] / scene.rgb.shape[1]
+
+
 def build(options: argparse.Namespace, classes: int) -> nn.Module:
     variant = spatial_mamba.Variant(options.dim, tuple(options.depths))
     return mask_rcnn.MaskRcnn(variant, classes, options.fpn_channels, options.fc_channels)
@@ -65,7 +83,8 @@ def train(options: argparse.Namespace) -> None:
     held_out = examples[:: options.held_out]
     learned = [example for index, example in enumerate(examples) if index % options.held_out]
     scenes = [scene_of(example) for example in learned]
-    zooms = [preprocess.fitted_size(*scene.rgb.shape[1:], tuple(options.scale))[0] / scene.rgb.shape[1] for scene in scenes]
+    zooms = [fitted_zoom(scene, tuple(options.scale)) for scene in scenes]
+    others = scenes_without_objects(options.negatives, with_masks)
     windows = Windows(options.window, tuple(options.spread), generator)
 
     model, average = build(options, len(names)), build(options, len(names))
@@ -74,12 +93,20 @@ def train(options: argparse.Namespace) -> None:
         install(network, options.drop_path)
     losses = MaskRcnnLoss(model, Sampling(), generator, options.bf16)
     training = Training(model, average, generator, options)
-    print(f"{len(learned)} pictures to learn from, {len(held_out)} to watch, {len(names)} classes", flush=True)
+    print(f"{len(learned)} pictures to learn from, {len(held_out)} to watch, {len(names)} classes, "
+          f"{len(others)} pictures of other things", flush=True)
+
+    def window(index: int) -> Scene:
+        if others and windows.uniform(0, 1) < options.negative_share:
+            other = others[int(windows.uniform(0, len(others)))]
+            # Small pictures are enlarged when served, which blurs them; sharp ones have to be known too.
+            return windows.of(other, fitted_zoom(other, tuple(options.scale)) ** windows.uniform(0, 1))
+        return windows.of(scenes[index], zooms[index])
 
     def batches() -> Iterator[list[Scene]]:
         order = torch.randperm(len(scenes), generator=generator)
         for part in order[: len(order) // options.batch * options.batch].split(options.batch):
-            yield [windows.of(scenes[index], zooms[index]) for index in part.tolist()]
+            yield [window(index) for index in part.tolist()]
 
     def score(network: nn.Module) -> str:
         found = average_precision(network, held_out, names, tuple(options.scale), with_masks)
@@ -111,6 +138,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--fc-channels", type=int, default=128)
     parser.add_argument("--max-detections", type=int, default=100)
     parser.add_argument("--class-names", nargs="+", default=["nucleus"], help="of instance maps")
+    parser.add_argument("--negatives", type=Path, nargs="+", default=[], metavar="FOLDER", help="pictures with nothing to find")
+    parser.add_argument("--negative-share", type=float, default=0.2, help="of the windows")
     parser.add_argument("--held-out", type=int, default=10)
     parser.add_argument("--description", default="")
     parser.add_argument("--licence", default="weights: Apache-2.0")

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +25,8 @@ from spatial_mamba_client import (
     Unreachable,
     __version__,
 )
+from spatial_mamba_client.evaluation import command as evaluation
+from spatial_mamba_client.tables import table
 
 EXIT_OK, EXIT_SOME_FAILED, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff"}
@@ -98,7 +100,10 @@ def _parser() -> argparse.ArgumentParser:
         default=os.environ.get("SPATIALMAMBA_SERVER") or "localhost:8001",
         help="default: $SPATIALMAMBA_SERVER, else localhost:8001",
     )
-    parser.add_argument("--deadline", metavar="SECONDS", type=_positive(float), default=10.0, help="of each call, default 10")
+    parser.add_argument(
+        "--deadline", metavar="SECONDS", type=_positive(float), help="of each call, default 10, and 120 of those of evaluate"
+    )
+    parser.set_defaults(usual_deadline=10.0)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     classify = _task_parser(commands, "classify", "name what is in pictures", "classifier")
@@ -117,6 +122,8 @@ def _parser() -> argparse.ArgumentParser:
     segment.add_argument("--confidence", action="store_true", help="also say how certain it is (with --json)")
     _add_tiling(segment)
     segment.set_defaults(run=_segment)
+
+    evaluation.add_parser(commands, EPILOG)
 
     models = commands.add_parser("models", help="list what is loaded", epilog=EPILOG)
     models.add_argument("--json", action="store_true")
@@ -159,14 +166,6 @@ def _positive(kind: type) -> Any:
         return value
 
     return parse
-
-
-def _table(rows: Iterable[Sequence[str]], right: Sequence[int]) -> str:
-    """Columns as wide as their widest cell; those in `right` are set flush right."""
-    lines = [[cell if cell.isprintable() else ascii(cell)[1:-1] for cell in row] for row in rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    pads = [str.rjust if column in right else str.ljust for column in range(len(widths))]
-    return "\n".join("  ".join(pad(cell, width) for pad, cell, width in zip(pads, line, widths)).rstrip() for line in lines)
 
 
 def _files(inputs: Sequence[str]) -> list[str]:
@@ -291,7 +290,7 @@ def _print_outcomes(outcomes: Sequence[Outcome]) -> None:
             first = (outcome.file, f"{outcome.milliseconds:.1f}") if index == 0 else ("", "")
             rows.append((first[0], *cell, first[1]))
     if rows:
-        print(_table(rows, right))
+        print(table(rows, right))
     sys.stdout.flush()
     for outcome in outcomes:
         if outcome.error:
@@ -322,7 +321,7 @@ def _models(client: Client, arguments: argparse.Namespace) -> int:
         ready = "yes" if model.ready else "no"
         counted = str(len(model.classes))
         rows.append((model.name, model.version, model.task, model.variant, counted, model.precision, model.device, ready))
-    print(_table(rows, right=(4,)))
+    print(table(rows, right=(4,)))
     return EXIT_OK
 
 
@@ -334,13 +333,15 @@ def _health(client: Client, arguments: argparse.Namespace) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = _parser().parse_args(argv)
+    if arguments.deadline is None:
+        arguments.deadline = arguments.usual_deadline
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # file names need not be text
     try:
         with Client(arguments.server) as client:
             return int(arguments.run(client, arguments))
-    except UsageError as error:
+    except (UsageError, evaluation.EvaluationError) as error:
         print(f"spatial-mamba: {error}", file=sys.stderr)
         return EXIT_USAGE
     except Unreachable as error:

@@ -123,6 +123,9 @@ class FakeServer:
     def __init__(self) -> None:
         self.requests: list[Any] = []
         self.classify: Callable[[Any, grpc.ServicerContext], Any] = lambda request, context: answer(request)
+        self.detect: Callable[[Any, grpc.ServicerContext], Any] = find
+        self.segment: Callable[[Any, grpc.ServicerContext], Any] = label
+        self.models: Callable[[Any, grpc.ServicerContext], Any] = two_models
         self.health = {"": 1, "detect": 2}
         self._server = grpc.server(ThreadPoolExecutor(8))
         self._server.add_generic_rpc_handlers(
@@ -130,9 +133,9 @@ class FakeServer:
                 self._service(
                     "spatialmamba.v1.VisionService",
                     Classify=(messages.ClassifyRequest, self._on_classify),
-                    Detect=(messages.DetectRequest, self._recorded(find)),
-                    Segment=(messages.SegmentRequest, self._recorded(label)),
-                    ListModels=(messages.ListModelsRequest, two_models),
+                    Detect=(messages.DetectRequest, self._recorded(lambda *call: self.detect(*call))),
+                    Segment=(messages.SegmentRequest, self._recorded(lambda *call: self.segment(*call))),
+                    ListModels=(messages.ListModelsRequest, lambda *call: self.models(*call)),
                 ),
                 self._service("grpc.health.v1.Health", Check=(messages.HealthCheckRequest, self._on_check)),
             )

@@ -1,0 +1,1 @@
+"""Scores of a served model on a labelled data set: what `spatial-mamba evaluate` does. Needs the extra `evaluation`."""
