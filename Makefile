@@ -18,9 +18,9 @@ ARGS ?=
 PROGRAMS := spatial-mamba-server spatial-mamba-cli spatial-mamba-loadgen spatial-mamba-convert
 NINJA := ninja -C build/release -j $(JOBS)
 
-.PHONY: demo test build serve bench lint format tidy clean help jobs setup setup-test configure
+.PHONY: demo test build serve bench bench-large lint format tidy clean help jobs setup setup-test configure
 
-demo: build ## Start the server, classify real photos through its API, show the answers (ARGS=... for the demonstration)
+demo: build ## Start the server, send real pictures to all four models through its API, show the answers (ARGS=... for the demonstration)
 	PYTHONPATH=clients/python $(PYTHON) deploy/demo/demo.py $(ARGS)
 
 test: setup-test configure ## Build everything and run all tests; the last line is "N passed, N failed"
@@ -37,6 +37,12 @@ bench: setup configure ## Measure the model against its PyTorch peer (ARGS=... f
 	deploy/setup/python-environment.sh bench tests/bench/requirements.txt
 	$(NINJA) model_bench
 	$(SPATIALMAMBA_DEPS)/bench/bin/python tests/bench/model.py --bench build/release/bin/model_bench $(ARGS)
+
+bench-large: setup-test configure ## Time and memory against picture size, whole, in tiles, and a ViT (ARGS=...; an hour)
+	deploy/setup/python-environment.sh bench tests/bench/requirements.txt
+	$(NINJA) spatial-mamba-server
+	PYTHONPATH=clients/python $(PYTHON) tests/bench/large_images.py \
+	  --peer-python $(SPATIALMAMBA_DEPS)/bench/bin/python $(ARGS)
 
 lint: ## Check formatting, Python, shell, protocol definitions
 	deploy/setup/install.sh lint
@@ -55,7 +61,7 @@ clean: ## Remove everything that was built; installed dependencies stay
 	rm -rf build demo-output
 
 help: ## List these names
-	@awk -F ': .*## |: ## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ': .*## |: ## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 jobs:
 	@echo $(JOBS)
