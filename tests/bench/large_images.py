@@ -110,7 +110,8 @@ def plot(found: dict[str, dict[int, dict[str, float]]], path: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(10, 4.4), layout="constrained", dpi=120)
-    for axes, key, label, unit in zip(figure.subplots(1, 2), ("seconds", "peak_bytes"), ("seconds", "peak memory, GB"), (1, 1e9)):
+    quantities = (("seconds", "seconds", 1), ("peak_bytes", "peak memory, GB", 1e9))
+    for axes, (key, label, unit) in zip(figure.subplots(1, 2), quantities):
         for (name, points), colour in zip(found.items(), ("#2563eb", "#16a34a", "#dc2626")):
             pixels = [size * size / 1e6 for size in points]
             axes.plot(pixels, [point[key] / unit for point in points.values()], marker="o", label=name, color=colour)
