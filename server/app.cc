@@ -149,8 +149,11 @@ void App::SetState(HealthState state) {
   const bool serving = state == HealthState::kServing;
   metrics_.SetHealth(state);
   if (serving) vision_.SetReady(true);
-  health_.Set("", serving);
-  for (const ServedModel& model : models_.models()) health_.Set(Name(model.spec.task), serving);
+  std::vector<std::string> services = {""};
+  for (const ServedModel& model : models_.models()) {
+    services.emplace_back(Name(model.spec.task));
+  }
+  health_.Set(services, serving);
 }
 
 std::string App::NotReady() const {

@@ -1,7 +1,7 @@
 #include "server/health.h"
 
+#include <algorithm>
 #include <utility>
-#include <vector>
 
 namespace spatialmamba {
 
@@ -98,13 +98,15 @@ HealthService::Status HealthService::State(const std::string& service) const {
   return found->second ? HealthCheckResponse::SERVING : HealthCheckResponse::NOT_SERVING;
 }
 
-void HealthService::Set(const std::string& service, bool serving) {
+void HealthService::Set(const std::vector<std::string>& services, bool serving) {
   std::vector<std::shared_ptr<Watcher>> concerned;
   {
     const std::lock_guard lock(mutex_);
-    serving_[service] = serving;
+    for (const std::string& service : services) serving_[service] = serving;
     for (const auto& watcher : watchers_) {
-      if (watcher->service() == service) concerned.push_back(watcher);
+      if (std::ranges::find(services, watcher->service()) != services.end()) {
+        concerned.push_back(watcher);
+      }
     }
   }
   for (const auto& watcher : concerned) watcher->Update();

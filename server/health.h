@@ -5,6 +5,7 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "grpc/health/v1/health.grpc.pb.h"
 
@@ -18,8 +19,9 @@ class HealthService final : public grpc::health::v1::Health::CallbackService {
   HealthService();
   ~HealthService() override;
 
-  // Names one of the services above.
-  void Set(const std::string& service, bool serving);
+  // Names some of the services above. All change at once: whoever sees one of them changed, sees
+  // the others changed too.
+  void Set(const std::vector<std::string>& services, bool serving);
   // Ends all watches, those to come too.
   void EndWatches();
 
