@@ -3,10 +3,11 @@
 The bundled detectors came from
 
     python deploy/training/train_detector.py --data DET_BCCD/instances_train.json --out deploy/models/bloodcells.safetensors \\
-        --scale 480 360 --initial deploy/models/clothing.safetensors --bf16 --epochs 40 --batch 4 --window 288 --threads 1
+        --scale 480 360 --initial deploy/models/clothing.safetensors --bf16 --epochs 48 --batch 4 --window 288 --threads 1 \\
+        --negatives CLS_CLOTHING/train SEG_AERIAL/train
     python deploy/training/train_detector.py --data INS_NUCLEI/train --out deploy/models/nuclei.safetensors \\
-        --scale 640 512 --initial deploy/models/clothing.safetensors --bf16 --epochs 24 --batch 4 --window 256 --threads 1 \\
-        --max-detections 200
+        --scale 640 512 --initial deploy/models/clothing.safetensors --bf16 --epochs 28 --batch 4 --window 256 --threads 1 \\
+        --max-detections 200 --negatives CLS_CLOTHING/train SEG_AERIAL/train
 
 `--data` is a COCO file, whose boxes are learned, or a folder of pictures `X.jpg` with instance maps `X.png` (0 background, n
 object n), whose boxes and masks are learned. Every `--held-out`-th picture is kept for watching the score; it chooses nothing:
