@@ -40,7 +40,9 @@ class Server:
         ports.unlink(missing_ok=True)
         config.write_text(
             f"listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\nthreads: {threads}\nlog: {{level: warning}}\n"
-            f"models:\n  - {{name: model, weights: {weights}, preprocess: {{scale: [{scale}, {scale}]}}}}\n"
+            "limits: {decode_bytes: 4GiB}\n"
+            f"models:\n  - {{name: model, weights: {weights}, preprocess: {{scale: [{scale}, {scale}]}},\n"
+            f"     batching: {{max_batch_pixels: {scale * scale}}}}}\n"
         )
         self._process = subprocess.Popen([program, "--config", config, "--ports-file", ports])
         for _ in range(6000):
