@@ -39,7 +39,7 @@ MetricsOptions ToMetricsOptions(const Config& config, const ModelTable& models,
                               .version = model.version,
                               .task = Name(model.spec.task),
                               .variant = std::string(VariantName(model.spec.variant)),
-                              .precision = model.precision,
+                              .precision = std::string(PrecisionName(model.spec)),
                               .sha256 = model.sha256});
   }
   return options;

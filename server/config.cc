@@ -121,12 +121,6 @@ absl::Status CheckSupported(const Config& config) {
   if (config.oip.allow_repository_control)
     return Unsupported("oip.allow_repository_control", "write false");
   if (config.device.kind == DeviceKind::kCuda) return Unsupported("device", "write auto or cpu");
-  for (size_t i = 0; i < config.models.size(); ++i) {
-    const ModelConfig& model = config.models[i];
-    const std::string key = absl::StrCat("models.", i, " (", model.name, ")");
-    if (model.precision == Precision::kBf16)
-      return Unsupported(key + ".precision", "write auto or fp32");
-  }
   return absl::OkStatus();
 }
 

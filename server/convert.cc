@@ -291,7 +291,7 @@ void ToProto(const ServedModel& model, const ModelSurroundings& surroundings, v1
   limits.set_images_per_request(static_cast<int32_t>(
       std::min(surroundings.limits.images_per_request, model.batching.max_queue)));
   limits.set_message_bytes(surroundings.limits.message_bytes);
-  message.set_precision(model.precision);
+  message.set_precision(std::string(PrecisionName(model.spec)));
   message.set_device(surroundings.devices.front());
   message.set_weights_sha256(model.sha256);
   message.set_ready(surroundings.ready);

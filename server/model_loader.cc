@@ -44,6 +44,7 @@ absl::Status CheckComplete(const std::string& entry, const ModelConfig& config) 
 // The sizes of the network: as configured, else as the file's shapes tell them, else as published.
 ModelSpec SpecOf(const Checkpoint& checkpoint, const ModelConfig& config) {
   ModelSpec spec{.task = *config.task, .variant = *config.variant};
+  if (config.precision == Precision::kBf16) spec.matrices = MatrixType::kBfloat16;
   ReadHeadSizes(checkpoint, spec);
   const HeadConfig& head = config.head;
   spec.detect.fpn_channels = head.fpn_channels.value_or(spec.detect.fpn_channels);
@@ -125,6 +126,7 @@ absl::StatusOr<ServedModel> LoadModel(const std::string& entry, ModelConfig conf
        {"task", Name(model.spec.task)},
        {"variant", VariantName(model.spec.variant)},
        {"classes", model.spec.classes},
+       {"precision", PrecisionName(model.spec)},
        {"file", file},
        {"sha256", model.sha256},
        {"max_batch_pixels", model.max_input_pixels},

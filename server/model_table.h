@@ -28,12 +28,16 @@ struct ServedModel {
   PreprocessOptions preprocess;
   DetectQuery detect;  // what a request does not choose
   std::string sha256;  // of the weights file
-  std::string precision = "fp32";
   BatchingConfig batching;
   int64_t max_input_pixels = 0;  // of the network's input, of one image and of a batch
   std::vector<std::unique_ptr<Replica>> replicas;  // by device
   Duration load_time = Duration::zero();
 };
+
+// "fp32" or "bf16".
+inline std::string_view PrecisionName(const ModelSpec& spec) {
+  return spec.matrices == MatrixType::kBfloat16 ? "bf16" : "fp32";
+}
 
 // All models, in the order of the configuration; their place is their index everywhere. Immutable.
 class ModelTable {

@@ -19,12 +19,12 @@ constexpr DeltaScales kDeltaScales{.centre = 0.1F, .extent = 0.2F};
 // The weights of one cell [hidden, channels] of those of the flattened cells, which the checkpoints
 // keep channel by channel: [hidden, channels, kCells * kCells].
 PackedMatrix OfCell(const std::vector<float>& weights, int64_t hidden, int64_t channels,
-                    int64_t cell) {
+                    int64_t cell, MatrixType type) {
   std::vector<float> own(static_cast<size_t>(hidden * channels));
   for (size_t i = 0; i < own.size(); ++i) {
     own[i] = weights[i * static_cast<size_t>(kCells * kCells) + static_cast<size_t>(cell)];
   }
-  return {own, hidden, channels};
+  return {own, hidden, channels, type};
 }
 
 LinearLayer MakePredictions(const BoundTensors& tensors, const std::string& key,
@@ -115,7 +115,7 @@ BoxHead::BoxHead(const BoundTensors& tensors, const std::string& key, const BoxH
       predict_(MakePredictions(tensors, key, sizes)) {
   const std::vector<float>& weights = tensors.at(key + ".shared_fcs.0.weight");
   for (int64_t cell = 0; cell < kCells * kCells; ++cell) {
-    first_.push_back(OfCell(weights, sizes.hidden, sizes.channels, cell));
+    first_.push_back(OfCell(weights, sizes.hidden, sizes.channels, cell, tensors.matrices()));
   }
 }
 

@@ -8,7 +8,8 @@ namespace spatialmamba {
 Classifier::Classifier(const Variant& variant, int64_t classes, const BoundTensors& tensors)
     : backbone_(variant, tensors, ""),
       norm_(MakeNorm(tensors, "norm")),
-      head_(MakeLinear(tensors, "head.weight", "head.bias", classes, variant.dims()[3])) {}
+      head_(MakeLinear(tensors, "head.weight", "head.bias", classes, variant.dims()[3],
+                       MatrixType::kFloat32)) {}
 
 int64_t Classifier::WorkspaceFloats(std::span<const Span> spans) const {
   int64_t tokens = 0;

@@ -21,7 +21,10 @@ ConvUnit FoldConvUnit(const BoundTensors& tensors, const std::string& key, int64
   const std::vector<float>& shift = tensors.at(key + ".bn.bias");
   const std::vector<float>& mean = tensors.at(key + ".bn.running_mean");
   const std::vector<float>& variance = tensors.at(key + ".bn.running_var");
-  ConvUnit unit{.weight = tensors.at(key + ".conv.weight"), .inputs = inputs, .taps = taps};
+  ConvUnit unit{.weight = tensors.at(key + ".conv.weight"),
+                .inputs = inputs,
+                .taps = taps,
+                .matrices = tensors.matrices()};
   auto weight = unit.weight.begin();
   for (size_t o = 0; o < gain.size(); ++o) {
     const double scale = static_cast<double>(gain[o]) /
@@ -50,7 +53,7 @@ LinearLayer PackConvolution(const ConvUnit& unit, const InputRange& inputs) {
       }
     }
   }
-  return {PackedMatrix(rows, unit.outputs(), unit.taps * inputs.count), unit.bias};
+  return {PackedMatrix(rows, unit.outputs(), unit.taps * inputs.count, unit.matrices), unit.bias};
 }
 
 PackedMatrix PackTaps(const ConvUnit& unit, const InputRange& inputs, int64_t first,
@@ -64,7 +67,7 @@ PackedMatrix PackTaps(const ConvUnit& unit, const InputRange& inputs, int64_t fi
       }
     }
   }
-  return {rows, unit.taps * count, inputs.count};
+  return {rows, unit.taps * count, inputs.count, unit.matrices};
 }
 
 LinearLayer MakeConvUnit(const BoundTensors& tensors, const std::string& key, int64_t inputs,

@@ -15,6 +15,7 @@ struct ConvUnit {
   std::vector<float> bias;    // [outputs]
   int64_t inputs = 0;
   int64_t taps = 0;
+  MatrixType matrices = MatrixType::kFloat32;
 
   int64_t outputs() const { return static_cast<int64_t>(bias.size()); }
 };

@@ -38,9 +38,10 @@ Affine FoldedBatchNorm(const BoundTensors& tensors, const std::string& key) {
 // Convolution weights [outputs, inputs, 3, 3] or [outputs, inputs, 1, 1] with a BatchNorm folded
 // in, as rows of [taps, inputs], the order in which patches are gathered.
 LinearLayer FoldedConvolution(const BoundTensors& tensors, const std::string& key, int64_t outputs,
-                              int64_t inputs, int64_t taps) {
+                              int64_t inputs, int64_t taps,
+                              std::optional<MatrixType> type = std::nullopt) {
   const std::vector<float>& weight = tensors.at(key + ".conv.weight");
-  const auto own_bias = tensors.find(key + ".conv.bias");
+  const std::vector<float>* own_bias = tensors.Find(key + ".conv.bias");
   const Affine norm = FoldedBatchNorm(tensors, key + ".norm");
   std::vector<float> rows(weight.size());
   std::vector<float> bias(static_cast<size_t>(outputs));
@@ -53,10 +54,11 @@ LinearLayer FoldedConvolution(const BoundTensors& tensors, const std::string& ke
             scale * static_cast<double>(weight[static_cast<size_t>((o * inputs + i) * taps + t)]));
       }
     }
-    const double own = own_bias == tensors.end() ? 0.0 : static_cast<double>(own_bias->second[out]);
+    const double own = own_bias == nullptr ? 0.0 : static_cast<double>((*own_bias)[out]);
     bias[out] = static_cast<float>(norm.shift[out] + scale * own);
   }
-  return {PackedMatrix(rows, outputs, taps * inputs), std::move(bias)};
+  return {PackedMatrix(rows, outputs, taps * inputs, type.value_or(tensors.matrices())),
+          std::move(bias)};
 }
 
 // [rows, columns] -> [columns, rows].
@@ -104,7 +106,8 @@ SsmLayer MakeSsm(const BoundTensors& tensors, const std::string& key, int64_t di
   SsmLayer ssm;
   ssm.in_proj = MakeLinear(tensors, key + ".in_proj.weight", "", 2 * inner, dim);
   ssm.conv = MakeDepthwise(tensors, key + ".conv2d", inner);
-  ssm.x_proj = MakeLinear(tensors, key + ".x_proj_weight", "", rank + 2, inner);
+  ssm.x_proj =
+      MakeLinear(tensors, key + ".x_proj_weight", "", rank + 2, inner, MatrixType::kFloat32);
   ssm.rank = rank;
   ssm.step_weight = Transposed(tensors.at(key + ".dt_projs_weight"), inner, rank);
   ssm.step_bias = tensors.at(key + ".dt_projs_bias");
@@ -121,8 +124,9 @@ SsmLayer MakeSsm(const BoundTensors& tensors, const std::string& key, int64_t di
 }  // namespace
 
 LinearLayer MakeLinear(const BoundTensors& tensors, const std::string& weight,
-                       const std::string& bias, int64_t outputs, int64_t inputs) {
-  return {PackedMatrix(tensors.at(weight), outputs, inputs),
+                       const std::string& bias, int64_t outputs, int64_t inputs,
+                       std::optional<MatrixType> type) {
+  return {PackedMatrix(tensors.at(weight), outputs, inputs, type.value_or(tensors.matrices())),
           bias.empty() ? std::vector<float>() : tensors.at(bias)};
 }
 
@@ -138,7 +142,7 @@ LinearLayer MakeConvolution(const BoundTensors& tensors, const std::string& key,
       }
     }
   }
-  return {PackedMatrix(rows, outputs, 9 * inputs), tensors.at(key + ".bias")};
+  return {PackedMatrix(rows, outputs, 9 * inputs, tensors.matrices()), tensors.at(key + ".bias")};
 }
 
 NormLayer MakeNorm(const BoundTensors& tensors, const std::string& key) {
@@ -147,7 +151,7 @@ NormLayer MakeNorm(const BoundTensors& tensors, const std::string& key) {
 
 StemLayer MakeStem(const BoundTensors& tensors, const std::string& key, int64_t dim) {
   const int64_t half = dim / 2;
-  return {FoldedConvolution(tensors, key + ".conv1", half, 3, 9),
+  return {FoldedConvolution(tensors, key + ".conv1", half, 3, 9, MatrixType::kFloat32),
           FoldedConvolution(tensors, key + ".conv2.0", half, half, 9),
           FoldedConvolution(tensors, key + ".conv2.1", half, half, 9),
           FoldedConvolution(tensors, key + ".conv3.0", 4 * dim, half, 9),
@@ -173,7 +177,7 @@ DownSamplingLayer MakeDownSampling(const BoundTensors& tensors, const std::strin
 
 void CheckFinite(const BoundTensors& tensors) {
   std::string found;
-  for (const auto& [key, values] : tensors) {
+  for (const auto& [key, values] : tensors.values()) {
     if (!std::all_of(values.begin(), values.end(), [](float x) { return std::isfinite(x); })) {
       found += (found.empty() ? "" : ", ") + key;
     }

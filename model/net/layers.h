@@ -2,7 +2,9 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "model/ops/depthwise.h"
@@ -14,8 +16,28 @@
 
 namespace spatialmamba {
 
-// What Bind returns: row-major fp32 by key.
-using BoundTensors = std::map<std::string, std::vector<float>>;
+// What Bind returns, row-major fp32 by key, and the type of the matrices to be made of it.
+class BoundTensors {
+ public:
+  using Values = std::map<std::string, std::vector<float>>;
+
+  // NOLINTNEXTLINE(google-explicit-constructor): these are what they stand for
+  BoundTensors(Values values, MatrixType matrices = MatrixType::kFloat32)
+      : values_(std::move(values)), matrices_(matrices) {}
+
+  const std::vector<float>& at(const std::string& key) const { return values_.at(key); }
+  // Null if there is none.
+  const std::vector<float>* Find(const std::string& key) const {
+    const auto found = values_.find(key);
+    return found == values_.end() ? nullptr : &found->second;
+  }
+  const Values& values() const { return values_; }
+  MatrixType matrices() const { return matrices_; }
+
+ private:
+  Values values_;
+  MatrixType matrices_;
+};
 
 // Rank of the low-rank step projection: ceil(dim / 16).
 inline int64_t StepRank(int64_t dim) { return (dim + 15) / 16; }
@@ -96,8 +118,10 @@ BlockLayer MakeBlock(const BoundTensors& tensors, const std::string& key, int64_
 DownSamplingLayer MakeDownSampling(const BoundTensors& tensors, const std::string& key,
                                    int64_t dim);
 NormLayer MakeNorm(const BoundTensors& tensors, const std::string& key);
+// The type of the matrix is that of `tensors` where none is given; here and below.
 LinearLayer MakeLinear(const BoundTensors& tensors, const std::string& weight,
-                       const std::string& bias, int64_t outputs, int64_t inputs);
+                       const std::string& bias, int64_t outputs, int64_t inputs,
+                       std::optional<MatrixType> type = std::nullopt);
 // A 3x3 convolution with a bias and no norm, in the order that Conv3x3 reads.
 LinearLayer MakeConvolution(const BoundTensors& tensors, const std::string& key, int64_t outputs,
                             int64_t inputs);

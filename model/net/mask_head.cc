@@ -29,7 +29,7 @@ LinearLayer MakeUpsample(const BoundTensors& tensors, const std::string& key, in
     }
     repeated.insert(repeated.end(), bias.begin(), bias.end());
   }
-  return {PackedMatrix(rows, 4 * channels, channels), std::move(repeated)};
+  return {PackedMatrix(rows, 4 * channels, channels, tensors.matrices()), std::move(repeated)};
 }
 
 }  // namespace

@@ -98,13 +98,16 @@ std::vector<DetectOutput> MaskRcnn::Detect(Context& context, Arena& arena, const
   const View scored = arena.Take(static_cast<int64_t>(all.rois.size()), box_head_.outputs());
   box_head_.Forward(context, arena, maps, all.rois, scored);
   std::vector<DetectOutput> outputs(queries.size());
-  context.ParallelFor(static_cast<int64_t>(queries.size()), [&](int64_t item, int) {
-    const auto image = static_cast<size_t>(item);
-    const std::vector<Box>& boxes = proposals[image].boxes;
-    const ConstView own{scored.row(all.first[image]), static_cast<int64_t>(boxes.size()),
-                        scored.channels, scored.stride};
-    outputs[image].detections = box_head_.Select(own, boxes, queries[image]);
-  });
+  {
+    const OpScope scope(context, {.op = "detections_nms", .rows = scored.rows});
+    context.ParallelFor(static_cast<int64_t>(queries.size()), [&](int64_t item, int) {
+      const auto image = static_cast<size_t>(item);
+      const std::vector<Box>& boxes = proposals[image].boxes;
+      const ConstView own{scored.row(all.first[image]), static_cast<int64_t>(boxes.size()),
+                          scored.channels, scored.stride};
+      outputs[image].detections = box_head_.Select(own, boxes, queries[image]);
+    });
+  }
   arena.Rewind(before);
   if (mask_head_) AddMasks(context, arena, maps, queries, outputs);
   return outputs;

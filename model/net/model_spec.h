@@ -6,6 +6,8 @@
 #include <string_view>
 #include <vector>
 
+#include "model/ops/matrix_type.h"
+
 namespace spatialmamba {
 
 enum class VisionTask { kClassify, kDetect, kSegment };
@@ -35,13 +37,16 @@ struct SegmentHead {
   std::vector<int64_t> pool_scales = {1, 2, 3, 6};
 };
 
-// Everything that decides the shapes of a network's tensors.
+// Everything that decides the shapes of a network's tensors, and how it computes.
 struct ModelSpec {
   VisionTask task = VisionTask::kClassify;
   Variant variant;
   int64_t classes = 0;     // without the background
   DetectHead detect = {};  // of its task only, as the next
   SegmentHead segment = {};
+  // Of the large products. The projections to the scan's parameters, the first convolution and the
+  // last layers of the heads (scores, box offsets, logits) are fp32 whatever this says.
+  MatrixType matrices = MatrixType::kFloat32;
 };
 
 }  // namespace spatialmamba

@@ -130,6 +130,7 @@ std::vector<Proposals> Rpn::Forward(Context& context, Arena& arena, const Pyrami
     Conv3x3(context, from.map, from.spans, 1, conv_.weights,
             {.bias = conv_.bias_data(), .activation = Activation::kRelu}, hidden, from.spans);
     Gemm(context, hidden, predict_.weights, {.bias = predict_.bias_data()}, predictions);
+    const OpScope scope(context, {.op = "proposals_select", .rows = from.tokens()});
     context.ParallelFor(static_cast<int64_t>(valid.size()), [&](int64_t item, int) {
       const auto image = static_cast<size_t>(item);
       const Span& span = from.spans[image];
@@ -141,6 +142,7 @@ std::vector<Proposals> Rpn::Forward(Context& context, Arena& arena, const Pyrami
     arena.Rewind(before);
   }
   std::vector<Proposals> proposals(valid.size());
+  const OpScope scope(context, {.op = "proposals_nms"});
   context.ParallelFor(static_cast<int64_t>(valid.size()), [&](int64_t item, int) {
     const auto image = static_cast<size_t>(item);
     proposals[image] = Survivors(candidates[image]);

@@ -21,7 +21,7 @@ UperHead::UperHead(const BoundTensors& tensors, const std::string& key, const Mo
     : pooling_(tensors, key, spec.variant.dims()[3], spec.segment.pool_scales),
       bottleneck_(tensors, key + ".fpn_bottleneck", std::vector<int64_t>(4, spec.segment.channels)),
       classifier_(MakeLinear(tensors, key + ".conv_seg.weight", key + ".conv_seg.bias",
-                             spec.classes, spec.segment.channels)) {
+                             spec.classes, spec.segment.channels, MatrixType::kFloat32)) {
   for (size_t i = 0; i < 3; ++i) {
     const std::string level = std::to_string(i);
     lateral_[i] = MakeConvUnit(tensors, key + ".lateral_convs." + level, spec.variant.dims()[i], 1);

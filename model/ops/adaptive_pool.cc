@@ -16,6 +16,13 @@ void AdaptiveAveragePool(Context& context, ConstView x, std::span<const Span> sp
   for (const Span& span : spans) {
     if (span.tokens() < 1) throw std::invalid_argument("AdaptiveAveragePool: an image is empty");
   }
+  const int64_t values = TotalTokens(spans) * x.channels;
+  const OpScope scope(context, {.op = "adaptive_pool",
+                                .rows = TotalTokens(spans),
+                                .inputs = x.channels,
+                                .outputs = x.channels,
+                                .multiply_adds = values,
+                                .map_bytes = 4 * values});
   context.ParallelFor(out.rows, [&](int64_t item, int worker) {
     const Span& span = spans[static_cast<size_t>(item / (bins * bins))];
     const int64_t row = item / bins % bins;

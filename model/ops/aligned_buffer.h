@@ -1,27 +1,35 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <new>
 
 namespace spatialmamba {
 
-// `count` floats, aligned to a cache line, zeroed.
-class AlignedBuffer {
+// `count` values, aligned to a cache line, zeroed.
+template <typename T>
+class AlignedArray {
  public:
-  AlignedBuffer() = default;
-  explicit AlignedBuffer(int64_t count);
+  AlignedArray() = default;
+  explicit AlignedArray(int64_t count) : size_(count) {
+    data_.reset(new (std::align_val_t{64}) T[static_cast<size_t>(count)]);
+    std::fill_n(data_.get(), count, T{});
+  }
 
-  float* data() { return data_.get(); }
-  const float* data() const { return data_.get(); }
+  T* data() { return data_.get(); }
+  const T* data() const { return data_.get(); }
   int64_t size() const { return size_; }
+  int64_t bytes() const { return size_ * static_cast<int64_t>(sizeof(T)); }
 
  private:
   struct Free {
-    void operator()(float* p) const { ::operator delete[](p, std::align_val_t{64}); }
+    void operator()(T* p) const { ::operator delete[](p, std::align_val_t{64}); }
   };
-  std::unique_ptr<float[], Free> data_;
+  std::unique_ptr<T[], Free> data_;
   int64_t size_ = 0;
 };
+
+using AlignedBuffer = AlignedArray<float>;
 
 }  // namespace spatialmamba

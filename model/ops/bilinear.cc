@@ -20,6 +20,13 @@ void AddBilinear(Context& context, ConstView x, std::span<const Span> spans, Vie
     rows.push_back(BilinearAxis(spans[i].height, sum_spans[i].height));
     columns.push_back(BilinearAxis(spans[i].width, sum_spans[i].width));
   }
+  const int64_t values = TotalTokens(sum_spans) * sum.channels;
+  const OpScope scope(context, {.op = "add_bilinear",
+                                .rows = TotalTokens(sum_spans),
+                                .inputs = x.channels,
+                                .outputs = sum.channels,
+                                .multiply_adds = 4 * values,
+                                .map_bytes = 4 * (TotalTokens(spans) * x.channels + 2 * values)});
   ForRows(context, sum_spans, [&](size_t i, int64_t first_row, int64_t last_row, int) {
     AddBilinearCpu({.x = x.row(spans[i].offset),
                     .x_stride = x.stride,

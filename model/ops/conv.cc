@@ -18,6 +18,18 @@ void Conv3x3(Context& context, ConstView x, std::span<const Span> spans, int64_t
       out.rows < TotalTokens(out_spans) || patch > Context::kScratchFloats) {
     throw std::invalid_argument("Conv3x3: shapes do not fit");
   }
+  const int64_t outputs = TotalTokens(out_spans) * out.channels;
+  const OpScope scope(context,
+                      {.op = "conv3x3",
+                       .rows = TotalTokens(out_spans),
+                       .inputs = patch,
+                       .outputs = out.channels,
+                       .products = outputs * patch,
+                       .type = weights.type(),
+                       .evaluations = outputs * Evaluations(epilogue.activation),
+                       .weight_bytes = weights.bytes(),
+                       .map_bytes = 4 * (TotalTokens(spans) * x.channels +
+                                         outputs * (epilogue.residual != nullptr ? 2 : 1))});
   const int64_t block = std::clamp<int64_t>(Context::kScratchFloats / 4 / patch, 1, 112);
   int64_t items = 0;
   for (const Span& span : out_spans) items += (span.tokens() + block - 1) / block;
@@ -45,7 +57,8 @@ void Conv3x3(Context& context, ConstView x, std::span<const Span> spans, int64_t
                     .weights = &weights,
                     .out = out.row(row),
                     .out_stride = out.stride,
-                    .epilogue = epilogue};
+                    .epilogue = epilogue,
+                    .staging = context.Staging(worker)};
     if (epilogue.residual != nullptr) gemm.epilogue.residual += row * epilogue.residual_stride;
     GemmCpu(gemm);
   });

@@ -15,6 +15,17 @@ void Run(Context& context, DepthwiseParams params, ConstView x, std::span<const 
       out.channels != x.channels || spans.size() != out_spans.size()) {
     throw std::invalid_argument("Depthwise: shapes do not fit");
   }
+  const bool norms = normed.data != nullptr;
+  const int64_t values = TotalTokens(out_spans) * out.channels;
+  const OpScope scope(
+      context, {.op = norms ? "depthwise+norm" : "depthwise",
+                .rows = TotalTokens(out_spans),
+                .inputs = x.channels,
+                .outputs = out.channels,
+                .multiply_adds = values * (9 + (norms ? kNormMultiplyAdds : 0)),
+                .evaluations = values * Evaluations(params.activation),
+                .weight_bytes = 4 * 10 * x.channels,
+                .map_bytes = 4 * (TotalTokens(spans) * x.channels + values * (norms ? 2 : 1))});
   params.x_stride = x.stride;
   params.channels = x.channels;
   params.out_stride = out.stride;

@@ -15,8 +15,13 @@ namespace {
 constexpr int64_t kRowStep = 28;
 constexpr int64_t kBlockFloats = int64_t{1} << 16;
 
-int64_t BlockRows(int64_t inputs) {
-  return std::clamp(kBlockFloats / inputs / kRowStep * kRowStep, kRowStep, 8 * kRowStep);
+int64_t BlockRows(const PackedMatrix& weights) {
+  const int64_t inputs = weights.inputs();
+  int64_t rows = std::clamp(kBlockFloats / inputs / kRowStep * kRowStep, kRowStep, 8 * kRowStep);
+  if (weights.type() == MatrixType::kBfloat16) {
+    while (rows > 1 && !FitsStaging(rows, inputs)) rows /= 2;
+  }
+  return rows;
 }
 
 void Check(ConstView x, const PackedMatrix& weights, const Epilogue& epilogue, View out) {
@@ -29,6 +34,24 @@ void Check(ConstView x, const PackedMatrix& weights, const Epilogue& epilogue, V
   if (epilogue.residual != nullptr && epilogue.activation != Activation::kNone) {
     throw std::invalid_argument("Gemm: an activation and a residual at once are not supported");
   }
+  if (weights.type() == MatrixType::kBfloat16 && !FitsStaging(1, weights.inputs())) {
+    throw std::invalid_argument("Gemm: a row of " + std::to_string(weights.inputs()) +
+                                " inputs is too long for bf16");
+  }
+}
+
+Work WorkOf(const PackedMatrix& weights, const Epilogue& epilogue, int64_t rows) {
+  const int64_t outputs = rows * weights.outputs();
+  return {.op = "gemm",
+          .rows = rows,
+          .inputs = weights.inputs(),
+          .outputs = weights.outputs(),
+          .products = outputs * weights.inputs(),
+          .type = weights.type(),
+          .evaluations = outputs * Evaluations(epilogue.activation),
+          .weight_bytes = weights.bytes(),
+          .map_bytes =
+              4 * (rows * weights.inputs() + outputs * (epilogue.residual != nullptr ? 2 : 1))};
 }
 
 }  // namespace
@@ -36,7 +59,8 @@ void Check(ConstView x, const PackedMatrix& weights, const Epilogue& epilogue, V
 void Gemm(Context& context, ConstView x, const PackedMatrix& weights, const Epilogue& epilogue,
           View out) {
   Check(x, weights, epilogue, out);
-  const int64_t block_rows = BlockRows(x.channels);
+  const OpScope scope(context, WorkOf(weights, epilogue, x.rows));
+  const int64_t block_rows = BlockRows(weights);
   const int64_t row_blocks = (x.rows + block_rows - 1) / block_rows;
   const int64_t panels = weights.panels();
   // Few rows: split the panels too, so that every worker has a share of the weights to stream.
@@ -46,7 +70,7 @@ void Gemm(Context& context, ConstView x, const PackedMatrix& weights, const Epil
           ? 1
           : std::clamp((wanted + row_blocks - 1) / std::max<int64_t>(row_blocks, 1), int64_t{1},
                        panels);
-  context.ParallelFor(row_blocks * panel_blocks, [&](int64_t item, int) {
+  context.ParallelFor(row_blocks * panel_blocks, [&](int64_t item, int worker) {
     const int64_t first = item / panel_blocks * block_rows;
     const int64_t part = item % panel_blocks;
     GemmParams params{.x = x.row(first),
@@ -55,7 +79,8 @@ void Gemm(Context& context, ConstView x, const PackedMatrix& weights, const Epil
                       .weights = &weights,
                       .out = out.row(first),
                       .out_stride = out.stride,
-                      .epilogue = epilogue};
+                      .epilogue = epilogue,
+                      .staging = context.Staging(worker)};
     if (epilogue.residual != nullptr) params.epilogue.residual += first * epilogue.residual_stride;
     GemmCpu(params, part * panels / panel_blocks, (part + 1) * panels / panel_blocks);
   });

@@ -1,6 +1,8 @@
 #include <algorithm>
 
+#include "model/ops/gemm_avx512bf16.h"
 #include "model/ops/gemm_params.h"
+#include "model/ops/instruction_set.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "model/ops/gemm_cpu.cc"
@@ -19,7 +21,8 @@ constexpr int64_t kTileRows = kLanes >= 16 ? 14 : 6;
 struct TileParams {
   const float* x;
   int64_t x_stride;
-  const float* panel;
+  const float* panel;     // of fp32 weights
+  const uint32_t* pairs;  // of bf16 weights
   int64_t inputs;
   const float* bias;
   const float* residual;
@@ -29,24 +32,50 @@ struct TileParams {
   int64_t columns;
 };
 
+template <int kRows, int kVectors>
+using Sums = V[kRows][kVectors];
+
+// Adds the products of input *x of each row.
+template <int kRows, int kVectors>
+HWY_INLINE void AddProducts(const float* HWY_RESTRICT x, int64_t x_stride, const V* w,
+                            Sums<kRows, kVectors>& sum) {
+  const D d;
+  for (int r = 0; r < kRows; ++r) {
+    const V value = hn::Set(d, x[r * x_stride]);
+    for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::MulAdd(value, w[v], sum[r][v]);
+  }
+}
+
 // Sums for kRows rows and kVectors vectors of columns, k upwards in one accumulator each: the order
 // of a row's sum does not depend on how many rows share the tile.
-template <int kRows, int kVectors>
+template <MatrixType kType, int kRows, int kVectors>
 HWY_INLINE void Tile(const TileParams& p) {
   const D d;
-  V sum[kRows][kVectors];
+  const hn::RebindToUnsigned<D> du;
+  Sums<kRows, kVectors> sum;
   for (int r = 0; r < kRows; ++r) {
     for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::Zero(d);
   }
   const float* HWY_RESTRICT x = p.x;
-  const float* HWY_RESTRICT panel = p.panel;
-  const int64_t x_stride = p.x_stride;
-  for (int64_t k = p.inputs; k > 0; --k, ++x, panel += PackedMatrix::kPanel) {
-    V w[kVectors];
-    for (int v = 0; v < kVectors; ++v) w[v] = hn::LoadU(d, panel + v * kLanes);
-    for (int r = 0; r < kRows; ++r) {
-      const V value = hn::Set(d, x[r * x_stride]);
-      for (int v = 0; v < kVectors; ++v) sum[r][v] = hn::MulAdd(value, w[v], sum[r][v]);
+  V w[kVectors];
+  if constexpr (kType == MatrixType::kFloat32) {
+    const float* HWY_RESTRICT panel = p.panel;
+    for (int64_t k = p.inputs; k > 0; --k, ++x, panel += PackedMatrix::kPanel) {
+      for (int v = 0; v < kVectors; ++v) w[v] = hn::LoadU(d, panel + v * kLanes);
+      AddProducts<kRows, kVectors>(x, p.x_stride, w, sum);
+    }
+  } else {
+    // A bf16 number is the upper half of an fp32 number.
+    const uint32_t* HWY_RESTRICT pairs = p.pairs;
+    for (int64_t k = p.inputs; k > 0; k -= 2, x += 2, pairs += PackedMatrix::kPanel) {
+      for (int v = 0; v < kVectors; ++v) {
+        w[v] = hn::BitCast(d, hn::ShiftLeft<16>(hn::LoadU(du, pairs + v * kLanes)));
+      }
+      AddProducts<kRows, kVectors>(x, p.x_stride, w, sum);
+      for (int v = 0; v < kVectors; ++v) {
+        w[v] = hn::BitCast(d, hn::And(hn::LoadU(du, pairs + v * kLanes), hn::Set(du, 0xffff0000U)));
+      }
+      AddProducts<kRows, kVectors>(x + 1, p.x_stride, w, sum);
     }
   }
   for (int v = 0; v < kVectors; ++v) {
@@ -63,10 +92,10 @@ HWY_INLINE void Tile(const TileParams& p) {
 }
 
 // kRows rows at a time while there are so many.
-template <int kRows, int kVectors>
+template <MatrixType kType, int kRows, int kVectors>
 HWY_INLINE void Tiles(TileParams& p, int64_t& rows) {
   for (; rows >= kRows; rows -= kRows) {
-    Tile<kRows, kVectors>(p);
+    Tile<kType, kRows, kVectors>(p);
     p.x += kRows * p.x_stride;
     p.out += kRows * p.out_stride;
     if (p.residual != nullptr) p.residual += kRows * p.residual_stride;
@@ -74,13 +103,62 @@ HWY_INLINE void Tiles(TileParams& p, int64_t& rows) {
 }
 
 // All rows for one group of at most two vectors of columns.
-template <int kVectors>
+template <MatrixType kType, int kVectors>
 void AllRows(TileParams p, int64_t rows) {
-  Tiles<kTileRows, kVectors>(p, rows);
-  if constexpr (kTileRows > 7) Tiles<7, kVectors>(p, rows);
-  Tiles<4, kVectors>(p, rows);
-  Tiles<2, kVectors>(p, rows);
-  Tiles<1, kVectors>(p, rows);
+  Tiles<kType, kTileRows, kVectors>(p, rows);
+  if constexpr (kTileRows > 7) Tiles<kType, 7, kVectors>(p, rows);
+  Tiles<kType, 4, kVectors>(p, rows);
+  Tiles<kType, 2, kVectors>(p, rows);
+  Tiles<kType, 1, kVectors>(p, rows);
+}
+
+// Two vectors of columns at a time.
+template <MatrixType kType>
+void PanelSums(const GemmParams& p, int64_t panel, int64_t column, int64_t columns) {
+  constexpr bool kHalf = kType == MatrixType::kBfloat16;
+  const Epilogue& e = p.epilogue;
+  for (int64_t c = 0; c < columns; c += 2 * kLanes) {
+    const int64_t at = column + c;
+    const int64_t inputs = p.weights->inputs();
+    const TileParams tile{.x = kHalf ? p.staging : p.x,
+                          .x_stride = kHalf ? inputs + inputs % 2 : p.x_stride,
+                          .panel = kHalf ? nullptr : p.weights->panel(panel) + c,
+                          .pairs = kHalf ? p.weights->pairs(panel) + c : nullptr,
+                          .inputs = inputs,
+                          .bias = e.bias != nullptr ? e.bias + at : nullptr,
+                          .residual = e.residual != nullptr ? e.residual + at : nullptr,
+                          .residual_stride = e.residual_stride,
+                          .out = p.out + at,
+                          .out_stride = p.out_stride,
+                          .columns = std::min(2 * kLanes, columns - c)};
+    if (tile.columns > kLanes) {
+      AllRows<kType, 2>(tile, p.rows);
+    } else {
+      AllRows<kType, 1>(tile, p.rows);
+    }
+  }
+}
+
+// Rows of x rounded to bf16, as fp32, each padded with a zero to an even number of values.
+void RoundRows(const GemmParams& p) {
+  const D d;
+  const hn::RebindToUnsigned<D> du;
+  const int64_t inputs = p.weights->inputs();
+  const int64_t stride = inputs + inputs % 2;
+  for (int64_t r = 0; r < p.rows; ++r) {
+    const float* x = p.x + r * p.x_stride;
+    float* out = p.staging + r * stride;
+    for (int64_t k = 0; k < stride; k += kLanes) {
+      const V value = LoadUpTo(x + k, inputs - k);
+      const auto bits = hn::BitCast(du, value);
+      const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1U));
+      const auto rounded =
+          hn::And(hn::Add(hn::Add(bits, hn::Set(du, 0x7fffU)), odd), hn::Set(du, 0xffff0000U));
+      // The sum would turn some NaN into zeros.
+      StoreUpTo(hn::IfThenElse(hn::IsNaN(value), value, hn::BitCast(d, rounded)), out + k,
+                stride - k);
+    }
+  }
 }
 
 template <Activation kActivation>
@@ -95,26 +173,22 @@ void ActivateRows(const GemmParams& p, int64_t column, int64_t columns) {
 
 void Gemm(const GemmParams& p, int64_t first_panel, int64_t last_panel) {
   const Epilogue& e = p.epilogue;
+  const bool half = p.weights->type() == MatrixType::kBfloat16;
+  const bool native = half && HWY_TARGET == HWY_AVX3 && UsesAvx512Bf16();
+  if (native) {
+    PackRowsAvx512Bf16(p);
+  } else if (half) {
+    RoundRows(p);
+  }
   for (int64_t i = first_panel; i < last_panel; ++i) {
     const int64_t column = i * PackedMatrix::kPanel;
     const int64_t columns = std::min(PackedMatrix::kPanel, p.weights->outputs() - column);
-    for (int64_t c = 0; c < columns; c += 2 * kLanes) {
-      const int64_t at = column + c;
-      const TileParams tile{.x = p.x,
-                            .x_stride = p.x_stride,
-                            .panel = p.weights->panel(i) + c,
-                            .inputs = p.weights->inputs(),
-                            .bias = e.bias != nullptr ? e.bias + at : nullptr,
-                            .residual = e.residual != nullptr ? e.residual + at : nullptr,
-                            .residual_stride = e.residual_stride,
-                            .out = p.out + at,
-                            .out_stride = p.out_stride,
-                            .columns = std::min(2 * kLanes, columns - c)};
-      if (tile.columns > kLanes) {
-        AllRows<2>(tile, p.rows);
-      } else {
-        AllRows<1>(tile, p.rows);
-      }
+    if (native) {
+      PanelSumsAvx512Bf16(p, i);
+    } else if (half) {
+      PanelSums<MatrixType::kBfloat16>(p, i, column, columns);
+    } else {
+      PanelSums<MatrixType::kFloat32>(p, i, column, columns);
     }
     // While this panel's part of the output is still in the cache.
     switch (e.activation) {

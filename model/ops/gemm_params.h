@@ -2,6 +2,7 @@
 
 #include <cstdint>
 
+#include "model/ops/context.h"
 #include "model/ops/epilogue.h"
 #include "model/ops/packed_matrix.h"
 
@@ -16,7 +17,15 @@ struct GemmParams {
   float* out = nullptr;
   int64_t out_stride = 0;
   Epilogue epilogue;
+  // For bf16 weights: room for rows * inputs values, inputs rounded up to an even number, aligned
+  // to 64 bytes. Overlaps nothing else.
+  float* staging = nullptr;
 };
+
+// Whether the rounded inputs of that many rows fit into the staging memory of a worker.
+inline bool FitsStaging(int64_t rows, int64_t inputs) {
+  return rows * (inputs + inputs % 2) <= Context::kStagingFloats;
+}
 
 // A single-threaded piece of it, of all rows and the weight panels [first_panel, last_panel), for
 // ops that run it inside a body of their own.

@@ -1,6 +1,7 @@
 #include "model/ops/instruction_set.h"
 
 #include <algorithm>
+#include <atomic>
 #include <stdexcept>
 #include <string>
 
@@ -25,9 +26,23 @@ namespace {
 
 HWY_EXPORT(CompiledFor);
 
+// Whether a test has forbidden it.
+std::atomic<bool> without_bf16 = false;
+
+bool HasAvx512Bf16() {
+#if defined(__x86_64__)
+  static const bool has =
+      (hwy::SupportedTargets() & HWY_AVX3) != 0 && __builtin_cpu_supports("avx512bf16") != 0;
+  return has;
+#else
+  return false;
+#endif
+}
+
 // Bits of a set in Highway's masks. A bit of zero: every machine has it.
 int64_t TargetOf(InstructionSet set) {
   switch (set) {
+    case InstructionSet::kAvx512Bf16:
     case InstructionSet::kAvx512:
       return HWY_AVX3;
     case InstructionSet::kAvx2:
@@ -48,14 +63,17 @@ std::string_view Name(InstructionSet set) {
       return "AVX2";
     case InstructionSet::kAvx512:
       return "AVX-512";
+    case InstructionSet::kAvx512Bf16:
+      return "AVX-512 BF16";
   }
   return "";
 }
 
 std::vector<InstructionSet> AvailableInstructionSets() {
   std::vector<InstructionSet> sets;
-  for (const InstructionSet set :
-       {InstructionSet::kAvx512, InstructionSet::kAvx2, InstructionSet::kPlain}) {
+  for (const InstructionSet set : {InstructionSet::kAvx512Bf16, InstructionSet::kAvx512,
+                                   InstructionSet::kAvx2, InstructionSet::kPlain}) {
+    if (set == InstructionSet::kAvx512Bf16 && !HasAvx512Bf16()) continue;
     const int64_t target = TargetOf(set);
     if (target == 0 || (hwy::SupportedTargets() & target) != 0) sets.push_back(set);
   }
@@ -66,12 +84,17 @@ InstructionSet CurrentInstructionSet() {
   hwy::ChosenTarget& chosen = hwy::GetChosenTarget();
   if (!chosen.IsInitialized()) chosen.Update(hwy::SupportedTargets());
   const int64_t target = HWY_DYNAMIC_DISPATCH(CompiledFor)();
-  if (target == HWY_AVX3) return InstructionSet::kAvx512;
+  if (target == HWY_AVX3) {
+    return UsesAvx512Bf16() ? InstructionSet::kAvx512Bf16 : InstructionSet::kAvx512;
+  }
   return target == HWY_AVX2 ? InstructionSet::kAvx2 : InstructionSet::kPlain;
 }
 
+bool UsesAvx512Bf16() { return HasAvx512Bf16() && !without_bf16.load(std::memory_order_relaxed); }
+
 void ForceInstructionSet(std::optional<InstructionSet> set) {
   if (!set) {
+    without_bf16 = false;
     hwy::GetChosenTarget().Update(hwy::SupportedTargets());
     return;
   }
@@ -79,6 +102,7 @@ void ForceInstructionSet(std::optional<InstructionSet> set) {
   if (std::find(available.begin(), available.end(), *set) == available.end()) {
     throw std::invalid_argument("this processor has no " + std::string(Name(*set)));
   }
+  without_bf16 = *set != InstructionSet::kAvx512Bf16;
   hwy::GetChosenTarget().Update(TargetOf(*set));
 }
 

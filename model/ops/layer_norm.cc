@@ -10,6 +10,12 @@ namespace spatialmamba {
 void LayerNorm(Context& context, ConstView x, const NormWeights& norm, View out) {
   if (x.rows != out.rows || x.channels != out.channels)
     throw std::invalid_argument("LayerNorm: shapes differ");
+  const OpScope scope(context, {.op = "layer_norm",
+                                .rows = x.rows,
+                                .inputs = x.channels,
+                                .outputs = x.channels,
+                                .multiply_adds = x.rows * x.channels * kNormMultiplyAdds,
+                                .map_bytes = 4 * 2 * x.rows * x.channels});
   constexpr int64_t kRows = 64;
   const LayerNormParams params{.x = x.data,
                                .x_stride = x.stride,
@@ -26,6 +32,12 @@ void MeanOfTokens(Context& context, ConstView x, std::span<const Span> spans, Vi
   if (out.rows != static_cast<int64_t>(spans.size()) || out.channels != x.channels) {
     throw std::invalid_argument("MeanOfTokens: shapes differ");
   }
+  const OpScope scope(context, {.op = "mean",
+                                .rows = TotalTokens(spans),
+                                .inputs = x.channels,
+                                .outputs = x.channels,
+                                .multiply_adds = TotalTokens(spans) * x.channels,
+                                .map_bytes = 4 * TotalTokens(spans) * x.channels});
   constexpr int64_t kChannels = 64;
   const int64_t blocks = (x.channels + kChannels - 1) / kChannels;
   context.ParallelFor(out.rows * blocks, [&](int64_t item, int) {

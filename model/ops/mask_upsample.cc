@@ -22,6 +22,15 @@ void MaskUpsample(Context& context, ConstView x, int64_t side, std::span<const i
   constexpr int64_t kRows = 98;
   const int64_t rows = std::min({kRows, pixels, Context::kScratchFloats / upsample.outputs()});
   const int64_t pieces = (pixels + rows - 1) / rows;
+  const OpScope scope(context, {.op = "mask_upsample",
+                                .rows = x.rows,
+                                .inputs = x.channels,
+                                .outputs = 4,
+                                .products = x.rows * x.channels * upsample.outputs(),
+                                .type = upsample.type(),
+                                .multiply_adds = x.rows * upsample.outputs(),
+                                .weight_bytes = upsample.bytes(),
+                                .map_bytes = 4 * x.rows * (x.channels + 4)});
   context.ParallelFor(maps * pieces, [&](int64_t item, int worker) {
     const int64_t map = item / pieces;
     const int64_t first = item % pieces * rows;
@@ -33,7 +42,8 @@ void MaskUpsample(Context& context, ConstView x, int64_t side, std::span<const i
              .weights = &upsample,
              .out = doubled,
              .out_stride = upsample.outputs(),
-             .epilogue = {.bias = weights.upsample_bias, .activation = Activation::kRelu}});
+             .epilogue = {.bias = weights.upsample_bias, .activation = Activation::kRelu},
+             .staging = context.Staging(worker)});
     const int64_t label = labels[static_cast<size_t>(map)];
     MaskLogitsCpu({.doubled = doubled,
                    .channels = x.channels,

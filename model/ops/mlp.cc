@@ -21,6 +21,15 @@ void Mlp(Context& context, ConstView x, const MlpWeights& weights, ConstView res
   const Epilogue contract{
       .bias = weights.contract_bias, .residual = residual.data, .residual_stride = residual.stride};
   const int64_t width = weights.expand->outputs();
+  const OpScope scope(context, {.op = "mlp",
+                                .rows = x.rows,
+                                .inputs = x.channels,
+                                .outputs = out.channels,
+                                .products = x.rows * width * (x.channels + out.channels),
+                                .type = weights.expand->type(),
+                                .evaluations = x.rows * width,
+                                .weight_bytes = weights.expand->bytes() + weights.contract->bytes(),
+                                .map_bytes = 4 * x.rows * (x.channels + 2 * out.channels)});
   const int64_t block =
       std::clamp(kHiddenFloats / width / kRowStep * kRowStep, kRowStep, 16 * kRowStep);
   const int64_t blocks = (x.rows + block - 1) / block;
@@ -34,20 +43,23 @@ void Mlp(Context& context, ConstView x, const MlpWeights& weights, ConstView res
     const int64_t first = item * block;
     const int64_t rows = std::min(block, x.rows - first);
     float* scratch = context.Scratch(worker);
+    float* staging = context.Staging(worker);
     GemmCpu({.x = x.row(first),
              .x_stride = x.stride,
              .rows = rows,
              .weights = weights.expand,
              .out = scratch,
              .out_stride = width,
-             .epilogue = expand});
+             .epilogue = expand,
+             .staging = staging});
     GemmParams second{.x = scratch,
                       .x_stride = width,
                       .rows = rows,
                       .weights = weights.contract,
                       .out = out.row(first),
                       .out_stride = out.stride,
-                      .epilogue = contract};
+                      .epilogue = contract,
+                      .staging = staging};
     second.epilogue.residual = residual.row(first);
     GemmCpu(second);
   });

@@ -30,6 +30,13 @@ void ResizeArgmax(Context& context, ConstView logits, const ResizeSteps& steps,
   Check(logits, steps, labels, class_pixels);
   const auto rows = TwoStepAxis(steps.from.height, steps.between.height, steps.to.height);
   const auto columns = TwoStepAxis(steps.from.width, steps.between.width, steps.to.width);
+  const int64_t pixels = steps.to.height * steps.to.width;
+  const OpScope scope(context, {.op = "resize_argmax",
+                                .rows = pixels,
+                                .inputs = logits.channels,
+                                .outputs = 1,
+                                .multiply_adds = pixels * logits.channels,
+                                .map_bytes = 4 * logits.rows * logits.channels + 2 * pixels});
   const ResizeArgmaxParams params{.logits = logits.data,
                                   .stride = logits.stride,
                                   .height = steps.from.height,

@@ -17,6 +17,14 @@ void RoiAlign(Context& context, std::span<const RoiMap> maps, std::span<const Ro
       throw std::invalid_argument("RoiAlign: a box names a map that is not there");
     }
   }
+  // Two by two samples a cell at least, each of four pixels.
+  const int64_t values = out.rows * out.channels;
+  const OpScope scope(context, {.op = "roi_align",
+                                .rows = count,
+                                .inputs = out.channels,
+                                .outputs = cells * cells * out.channels,
+                                .multiply_adds = values * 16,
+                                .map_bytes = 4 * values});
   context.ParallelFor(count, [&](int64_t i, int worker) {
     const Roi& roi = rois[static_cast<size_t>(i)];
     const RoiMap& map = maps[static_cast<size_t>(roi.map)];

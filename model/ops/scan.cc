@@ -14,6 +14,17 @@ void Scan(Context& context, ConstView x, ConstView rbc, std::span<const Span> sp
       rbc.channels != weights.rank + 2) {
     throw std::invalid_argument("Scan: shapes do not fit");
   }
+  // A value: its step from the rank, softplus of it (exp and log), exp of the decay, and the
+  // recurrence.
+  const OpScope scope(context,
+                      {.op = "scan",
+                       .rows = tokens,
+                       .inputs = x.channels,
+                       .outputs = h.channels,
+                       .multiply_adds = tokens * h.channels * (weights.rank + 3),
+                       .evaluations = tokens * h.channels * 3,
+                       .weight_bytes = 4 * x.channels * (weights.rank + 2),
+                       .map_bytes = 4 * tokens * (x.channels + rbc.channels + h.channels)});
   // Channels are independent; a block of 64 keeps four vectors of AVX-512 in flight.
   constexpr int64_t kChannels = 64;
   const int64_t blocks = (x.channels + kChannels - 1) / kChannels;

@@ -18,6 +18,14 @@ void StateFusion(Context& context, const StateFusionInputs& inputs, std::span<co
       inputs.c.rows < tokens) {
     throw std::invalid_argument("StateFusion: shapes do not fit");
   }
+  const OpScope scope(context, {.op = "state_fusion",
+                                .rows = tokens,
+                                .inputs = channels,
+                                .outputs = channels,
+                                .multiply_adds = tokens * channels * (25 + 3 + kNormMultiplyAdds),
+                                .evaluations = tokens * channels,
+                                .weight_bytes = 4 * channels * (25 + 3),
+                                .map_bytes = 4 * tokens * channels * 4});
   ForRows(context, spans, [&](size_t image, int64_t first_row, int64_t last_row, int) {
     const Span& span = spans[image];
     const StateFusionParams params{.height = span.height,

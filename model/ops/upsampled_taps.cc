@@ -70,6 +70,15 @@ void AddUpsampledTapsRelu(Context& context, std::span<const TapProducts> maps, V
                                .sum_width = spans[image].width,
                                .relu = m + 1 == maps.size()};
   };
+  // The enlarged products of nine taps, each of four values, from every map.
+  const int64_t values = TotalTokens(spans) * sum.channels;
+  const auto enlarged = static_cast<int64_t>(maps.size());
+  const OpScope scope(context, {.op = "upsampled_taps",
+                                .rows = TotalTokens(spans),
+                                .inputs = 9 * sum.channels,
+                                .outputs = sum.channels,
+                                .multiply_adds = values * 9 * 4 * enlarged,
+                                .map_bytes = 4 * 2 * values});
   ForRows(context, spans, [&](size_t image, int64_t first_row, int64_t last_row, int worker) {
     const int64_t width = spans[image].width;
     for (int64_t first = 0; first < width; first += tile) {

@@ -87,9 +87,10 @@ void CheckVariant(const Variant& variant) {
                         std::to_string(variant.dim));
 }
 
-BoundTensors BindFinite(const std::vector<ExpectedTensor>& expected, const Checkpoint& checkpoint,
+BoundTensors BindFinite(const ModelSpec& spec, const std::vector<ExpectedTensor>& expected,
+                        const Checkpoint& checkpoint,
                         const std::vector<std::string>& ignored_prefixes) {
-  BoundTensors tensors = Bind(expected, checkpoint, ignored_prefixes);
+  BoundTensors tensors(Bind(expected, checkpoint, ignored_prefixes), spec.matrices);
   CheckFinite(tensors);
   return tensors;
 }
@@ -109,17 +110,17 @@ std::unique_ptr<Network> MakeNetwork(const ModelSpec& spec, const Checkpoint& ch
   switch (spec.task) {
     case VisionTask::kClassify:
       return std::make_unique<ClassifyNetwork>(
-          spec, BindFinite(ClassifierTensors(spec.variant, spec.classes), checkpoint, {}));
+          spec, BindFinite(spec, ClassifierTensors(spec.variant, spec.classes), checkpoint, {}));
     case VisionTask::kDetect: {
       std::vector<std::string> ignored;
       if (!spec.detect.masks) ignored.emplace_back("roi_head.mask_head.");
       return std::make_unique<DenseNetwork<MaskRcnn, DetectQuery>>(
-          spec, BindFinite(MaskRcnnTensors(spec), checkpoint, ignored));
+          spec, BindFinite(spec, MaskRcnnTensors(spec), checkpoint, ignored));
     }
     case VisionTask::kSegment:
       // The auxiliary head serves training alone.
       return std::make_unique<DenseNetwork<UperNet, SegmentQuery>>(
-          spec, BindFinite(UperNetTensors(spec), checkpoint, {"auxiliary_head."}));
+          spec, BindFinite(spec, UperNetTensors(spec), checkpoint, {"auxiliary_head."}));
   }
   throw std::invalid_argument("MakeNetwork: a task that is none");
 }

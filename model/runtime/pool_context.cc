@@ -3,7 +3,7 @@
 namespace spatialmamba {
 
 PoolContext::PoolContext(ThreadPool& pool) : pool_(pool) {
-  for (int i = 0; i < pool.threads(); ++i) scratch_.emplace_back(kScratchFloats);
+  for (int i = 0; i < pool.threads(); ++i) scratch_.emplace_back(kScratchFloats + kStagingFloats);
 }
 
 void PoolContext::ParallelFor(int64_t items,

@@ -9,11 +9,13 @@ and how far the two disagree. Needs the packages of tests/bench/requirements.txt
 from __future__ import annotations
 
 import argparse
+import functools
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -28,10 +30,10 @@ import synthetic  # noqa: E402
 class Model:
     """The server's model in a process of its own, driven by lines of text."""
 
-    def __init__(self, program: Path, weights: Path, task: str, variant: str, classes: int, threads: int):
-        self._process = subprocess.Popen([program, weights, task, variant, str(classes), str(threads)], text=True,
-                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self.instruction_set = self._answer().split()[1]
+    def __init__(self, program: Path, weights: Path, task: str, variant: str, classes: int, precision: str, threads: int):
+        command = [program, weights, task, variant, str(classes), precision, str(threads)]
+        self._process = subprocess.Popen(command, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.instruction_set = self._answer().removeprefix("ready ").strip()
 
     def _answer(self) -> str:
         line = self._process.stdout.readline()
@@ -78,6 +80,21 @@ def disagreement(task: str, ours: np.ndarray, peers: object) -> str:
     return f"the same {len(labels)} objects, boxes within {np.abs(objects[:, 2:] - boxes).max(initial=0):.1e} pixels"
 
 
+def timed(run: Callable[..., object], *arguments: object) -> float:
+    start = time.perf_counter()
+    run(*arguments)
+    return time.perf_counter() - start
+
+
+def report(times: dict[str, list[float]], batch: int) -> None:
+    """Images per second, and for each precision of the server how many times that of each mode of the peer."""
+    medians = {name: statistics.median(seconds) for name, seconds in times.items()}
+    servers = [name for name in times if name.startswith("server")]
+    for name, seconds in times.items():
+        ratios = [] if name in servers else [f"{server} is {medians[name] / medians[server]:.2f}x" for server in servers]
+        print(f"  {name:18} best {batch / min(seconds):7.2f}  median {batch / medians[name]:7.2f} img/s  " + ", ".join(ratios))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bench", type=Path, required=True, help="the program model_bench")
@@ -87,6 +104,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, nargs="+", default=[1, 8])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--modes", nargs="+", default=["fp32", "bf16"], help="of the peer: fp32 bf16 compile-fp32 ...")
+    parser.add_argument("--precisions", nargs="+", default=["fp32", "bf16"], choices=["fp32", "bf16"], help="of the server")
     parser.add_argument("--repeats", type=int, default=9)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -105,35 +123,36 @@ def main() -> None:
         weights = Path(folder) / "weights.safetensors"
         state = {key.removeprefix("network."): value.contiguous() for key, value in reference.state_dict().items()}
         save_file(state, weights)
-        model = Model(options.bench, weights, options.task, options.variant, CLASSES[options.task], options.threads)
+        models = {
+            f"server {precision}": Model(options.bench, weights, options.task, options.variant, CLASSES[options.task],
+                                         precision, options.threads)
+            for precision in options.precisions
+        }
         for batch in options.batch:
             values = synthetic.unit(1, "peer.input", batch * 3 * height * width)
             x = torch.from_numpy(values).float().view(batch, 3, height, width)
             pixels = Path(folder) / "pixels.bin"
             pixels.write_bytes(x.permute(0, 2, 3, 1).contiguous().numpy().tobytes())
-            model.load(pixels, batch, height, width)
-            times: dict[str, list[float]] = {mode: [] for mode in [*options.modes, "server"]}
+            for model in models.values():
+                model.load(pixels, batch, height, width)
+            runs = {f"peer {mode}": functools.partial(timed, run_peer, mode, x) for mode in options.modes}
+            runs |= {name: model.run for name, model in models.items()}
+            times: dict[str, list[float]] = {name: [] for name in runs}
             for repeat in range(options.repeats + WARM_UPS):
-                for mode in times:
+                for name, run in runs.items():
                     time.sleep(0.05)  # the other's threads stop spinning
-                    if mode == "server":
-                        seconds = model.run()
-                    else:
-                        start = time.perf_counter()
-                        run_peer(mode, x)
-                        seconds = time.perf_counter() - start
+                    seconds = run()
                     if repeat >= WARM_UPS:
-                        times[mode].append(seconds)
-            agreement = disagreement(options.task, model.answer(), run_peer("fp32", x))
+                        times[name].append(seconds)
+            first = next(iter(models.values()))
             print(f"{options.task} {options.variant} {height}x{width} batch {batch}, {options.threads} threads, "
-                  f"server fp32 on {model.instruction_set}; {agreement}", flush=True)
-            ours = statistics.median(times["server"])
-            for mode, seconds in times.items():
-                median = statistics.median(seconds)
-                name = "server fp32" if mode == "server" else f"peer {mode}"
-                print(f"  {name:18} best {batch / min(seconds):7.2f}  median {batch / median:7.2f} img/s"
-                      f"  server is {median / ours:.2f}x", flush=True)
-        model.close()
+                  f"{first.instruction_set}", flush=True)
+            report(times, batch)
+            answer = run_peer("fp32", x)
+            for name, model in models.items():
+                print(f"  {name}: {disagreement(options.task, model.answer(), answer)}", flush=True)
+        for model in models.values():
+            model.close()
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 // The bare model on the CPU, to be timed by tests/bench/model.py, which runs it and its peer in
 // turn.
 //
-//   model_bench WEIGHTS TASK VARIANT CLASSES THREADS
+//   model_bench WEIGHTS TASK VARIANT CLASSES PRECISION THREADS
 //
 // reads commands from standard input and answers each with one line:
 //   input FILE COUNT HEIGHT WIDTH   float32 pixels [COUNT, HEIGHT, WIDTH, 3], normalised -> "ok"
@@ -92,8 +92,8 @@ void Print(const SegmentOutput& output) {
 }
 
 int Main(int argc, char** argv) {
-  if (argc != 6) {
-    std::fprintf(stderr, "usage: %s WEIGHTS TASK VARIANT CLASSES THREADS\n", argv[0]);
+  if (argc != 7) {
+    std::fprintf(stderr, "usage: %s WEIGHTS TASK VARIANT CLASSES fp32|bf16 THREADS\n", argv[0]);
     return 2;
   }
   const std::optional<VisionTask> task = TaskOf(argv[2]);
@@ -104,8 +104,10 @@ int Main(int argc, char** argv) {
                              "segmentation");
   if (!variant)
     throw std::runtime_error(std::string(argv[3]) + " is no variant: tiny, small, base or micro");
-  ThreadPool pool(std::atoi(argv[5]));
-  Replica replica({*task, *variant, std::atoll(argv[4])}, ReadCheckpoint(argv[1]), pool);
+  ThreadPool pool(std::atoi(argv[6]));
+  ModelSpec spec{*task, *variant, std::atoll(argv[4])};
+  if (argv[5] == std::string("bf16")) spec.matrices = MatrixType::kBfloat16;
+  Replica replica(spec, ReadCheckpoint(argv[1]), pool);
   std::cout << "ready " << Name(CurrentInstructionSet()) << std::endl;
   Input input;
   std::vector<Prediction> predictions;

@@ -6,6 +6,8 @@
 #include <fstream>
 #include <iterator>
 #include <limits>
+#include <numeric>
+#include <optional>
 #include <stdexcept>
 
 namespace spatialmamba::oracle {
@@ -64,20 +66,45 @@ Golden ReadGolden(const std::string& name) {
   return {nlohmann::json::parse(facts), ReadTensors(folder / (name + ".safetensors"))};
 }
 
-double LargestError(const Golden& golden, const std::string& name,
-                    const std::vector<float>& actual) {
+namespace {
+
+// actual - expected, value by value of those that the case keeps; nothing if the sizes do not fit.
+std::optional<std::vector<double>> Errors(const Golden& golden, const std::string& name,
+                                          const std::vector<float>& actual) {
   const std::vector<float>& expected = golden.tensors.at(name).values;
   size_t stride = 1;
   const nlohmann::json& samples = golden.facts["samples"];
   if (samples.contains(name)) stride = samples[name]["stride"].get<size_t>();
-  if ((actual.size() + stride - 1) / stride != expected.size())
-    return std::numeric_limits<double>::infinity();
-  double largest = 0;
+  if ((actual.size() + stride - 1) / stride != expected.size()) return std::nullopt;
+  std::vector<double> errors;
   for (size_t i = 0; i < expected.size(); ++i) {
-    const double error = std::abs(double{actual[i * stride]} - double{expected[i]});
-    if (!(error <= largest)) largest = error;  // a NaN counts
+    errors.push_back(double{actual[i * stride]} - double{expected[i]});
+  }
+  return errors;
+}
+
+}  // namespace
+
+double LargestError(const Golden& golden, const std::string& name,
+                    const std::vector<float>& actual) {
+  const std::optional<std::vector<double>> errors = Errors(golden, name, actual);
+  if (!errors) return std::numeric_limits<double>::infinity();
+  double largest = 0;
+  for (const double error : *errors) {
+    if (!(std::abs(error) <= largest)) largest = std::abs(error);  // a NaN counts
   }
   return largest;
+}
+
+double RelativeError(const Golden& golden, const std::string& name,
+                     const std::vector<float>& actual) {
+  const std::optional<std::vector<double>> errors = Errors(golden, name, actual);
+  if (!errors) return std::numeric_limits<double>::infinity();
+  const std::vector<float>& expected = golden.tensors.at(name).values;
+  const double difference =
+      std::inner_product(errors->begin(), errors->end(), errors->begin(), 0.0);
+  return std::sqrt(difference /
+                   std::inner_product(expected.begin(), expected.end(), expected.begin(), 0.0));
 }
 
 }  // namespace spatialmamba::oracle

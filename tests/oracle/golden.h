@@ -32,4 +32,9 @@ Golden ReadGolden(const std::string& name);
 double LargestError(const Golden& golden, const std::string& name,
                     const std::vector<float>& actual);
 
+// The root of the mean square of those differences, as a share of the root of the mean square of
+// the case's values. Infinity if the sizes do not fit.
+double RelativeError(const Golden& golden, const std::string& name,
+                     const std::vector<float>& actual);
+
 }  // namespace spatialmamba::oracle

@@ -56,7 +56,8 @@ TEST(Variants, AreDataAndHaveNames) {
 }
 
 TEST(CheckFinite, NamesTheDamagedTensors) {
-  const BoundTensors tensors = {{"good", {1.0F}}, {"bad", {1.0F, NAN}}, {"worse", {INFINITY}}};
+  const BoundTensors::Values tensors = {
+      {"good", {1.0F}}, {"bad", {1.0F, NAN}}, {"worse", {INFINITY}}};
   try {
     CheckFinite(tensors);
     FAIL();

@@ -15,8 +15,9 @@
 namespace spatialmamba {
 
 // Synthetic weights for a list of tensors, under their keys.
-inline BoundTensors SyntheticTensors(const std::vector<ExpectedTensor>& list, int64_t seed) {
-  BoundTensors tensors;
+inline BoundTensors::Values SyntheticTensors(const std::vector<ExpectedTensor>& list,
+                                             int64_t seed) {
+  BoundTensors::Values tensors;
   for (const ExpectedTensor& tensor : list) {
     if (!tensor.optional) tensors[tensor.key] = oracle::Tensor(seed, tensor.key, tensor.shape);
   }
@@ -65,8 +66,9 @@ struct DetectCase {
     spec.classes = facts["classes"].get<int64_t>();
   }
 
-  MaskRcnn Network() const {
-    return MaskRcnn(spec, SyntheticTensors(MaskRcnnTensors(spec), facts["seed"].get<int64_t>()));
+  MaskRcnn Network(MatrixType matrices = MatrixType::kFloat32) const {
+    return MaskRcnn(
+        spec, {SyntheticTensors(MaskRcnnTensors(spec), facts["seed"].get<int64_t>()), matrices});
   }
 
   DetectPicture Picture() const {

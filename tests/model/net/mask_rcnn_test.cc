@@ -46,7 +46,7 @@ std::vector<Param> Cases() {
 
 std::string ParamName(const testing::TestParamInfo<Param>& info) {
   std::string name = info.param.name + "_" + std::string(Name(info.param.set));
-  std::erase(name, '-');
+  std::erase_if(name, [](char c) { return c == '-' || c == ' '; });
   return name;
 }
 
@@ -79,9 +79,14 @@ void ExpectProposals(const DetectCase& test, const Proposals& proposals) {
   }
 }
 
+struct BoxOutputs {
+  std::vector<float> logits;
+  std::vector<float> deltas;
+};
+
 // Of the first stored proposals, so that their order does not matter.
-void ExpectBoxOutputs(const DetectCase& test, Context& context, const MaskRcnn& network,
-                      const Pyramid& pyramid) {
+BoxOutputs OutputsOfStoredProposals(const DetectCase& test, Context& context,
+                                    const MaskRcnn& network, const Pyramid& pyramid) {
   std::vector<Roi> rois;
   for (const Box& box : test.Boxes("proposal_boxes")) rois.push_back(RoiOf(box, 0, 1));
   rois.resize(8);
@@ -91,14 +96,12 @@ void ExpectBoxOutputs(const DetectCase& test, Context& context, const MaskRcnn& 
   arena.Reset(head.WorkspaceFloats(8));
   head.Forward(context, arena, RoiMaps(pyramid), rois,
                {outputs.data(), 8, head.outputs(), head.outputs()});
-  std::vector<float> logits;
-  std::vector<float> deltas;
+  BoxOutputs result;
   for (auto row = outputs.begin(); row != outputs.end(); row += head.outputs()) {
-    logits.insert(logits.end(), row, row + head.classes() + 1);
-    deltas.insert(deltas.end(), row + head.classes() + 1, row + head.outputs());
+    result.logits.insert(result.logits.end(), row, row + head.classes() + 1);
+    result.deltas.insert(result.deltas.end(), row + head.classes() + 1, row + head.outputs());
   }
-  EXPECT_LE(oracle::LargestError(test.golden, "box_logits", logits), kLogitTolerance);
-  EXPECT_LE(oracle::LargestError(test.golden, "box_deltas", deltas), kDeltaTolerance);
+  return result;
 }
 
 void ExpectDetections(const DetectCase& test, const DetectOutput& output) {
@@ -127,8 +130,40 @@ TEST_P(MaskRcnnGolden, EqualsTheOracleStepByStep) {
   ExpectPyramid(test, pyramid);
   const std::vector<PixelSize> valid = {batch.queries[0].valid};
   ExpectProposals(test, network.rpn().Forward(context, arena, pyramid, valid)[0]);
-  ExpectBoxOutputs(test, context, network, pyramid);
+  const BoxOutputs outputs = OutputsOfStoredProposals(test, context, network, pyramid);
+  EXPECT_LE(oracle::LargestError(test.golden, "box_logits", outputs.logits), kLogitTolerance);
+  EXPECT_LE(oracle::LargestError(test.golden, "box_deltas", outputs.deltas), kDeltaTolerance);
   ExpectDetections(test, network.Detect(context, arena, pyramid, batch.queries)[0]);
+}
+
+double LargestOf(const oracle::Golden& golden, const std::string& name) {
+  double largest = 0;
+  for (const float value : golden.tensors.at(name).values) {
+    largest = std::max(largest, std::abs(double{value}));
+  }
+  return largest;
+}
+
+// The features, and what the box head makes of the reference's proposals. Random weights amplify
+// the roundings: in PyTorch's autocast to bf16 the features are off by 4 to 8 %.
+TEST_P(MaskRcnnGolden, FeaturesAndBoxesInBfloat16) {
+  const DetectCase test(GetParam().name);
+  const MaskRcnn network = test.Network(MatrixType::kBfloat16);
+  const DetectBatch batch({test.Picture()});
+  ThreadPool pool(2);
+  PoolContext context(pool);
+  Arena arena;
+  const Pyramid pyramid = network.FillPyramid(context, arena, batch.view(), batch.spans);
+  for (size_t i = 0; i < kPyramidLevels; ++i) {
+    const std::string level = "fpn" + std::to_string(i);
+    EXPECT_LE(oracle::RelativeError(test.golden, level, ChannelsFirst(pyramid[i].map)), 8e-2)
+        << level;
+  }
+  const BoxOutputs outputs = OutputsOfStoredProposals(test, context, network, pyramid);
+  EXPECT_LE(oracle::LargestError(test.golden, "box_logits", outputs.logits),
+            3e-2 * LargestOf(test.golden, "box_logits"));
+  EXPECT_LE(oracle::LargestError(test.golden, "box_deltas", outputs.deltas),
+            5e-2 * LargestOf(test.golden, "box_deltas"));
 }
 
 // Everything equal to the last bit.
@@ -179,21 +214,27 @@ TEST_F(MaskRcnnTest, ImagesOfUnequalSizesGetTheBitsThatTheyGetAlone) {
   pictures[2].query.masks = false;
   pictures[3].query.max_detections = 3;
   pictures[3].query.score_threshold = 0.0F;
-  const std::vector<DetectOutput> together = Run(pictures);
-  size_t found = 0;
-  for (size_t i = 0; i < pictures.size(); ++i) {
-    EXPECT_TRUE(SameBits(together[i], One(pictures[i]))) << i;
-    found += together[i].detections.size();
+  for (const MatrixType matrices : {MatrixType::kFloat32, MatrixType::kBfloat16}) {
+    network_ = test_.Network(matrices);
+    const std::vector<DetectOutput> together = Run(pictures);
+    size_t found = 0;
+    for (size_t i = 0; i < pictures.size(); ++i) {
+      EXPECT_TRUE(SameBits(together[i], One(pictures[i]))) << i;
+      found += together[i].detections.size();
+    }
+    EXPECT_GT(found, 20U);
+    EXPECT_TRUE(together[2].mask_probabilities.empty());
+    EXPECT_EQ(together[3].detections.size(), 3U);
   }
-  EXPECT_GT(found, 20U);
-  EXPECT_TRUE(together[2].mask_probabilities.empty());
-  EXPECT_EQ(together[3].detections.size(), 3U);
 }
 
 TEST_F(MaskRcnnTest, ThreadsDoNotChangeABit) {
-  const DetectOutput one = One(Picture(), 1);
-  EXPECT_TRUE(SameBits(one, One(Picture(), 2)));
-  EXPECT_TRUE(SameBits(one, One(Picture(), 3)));
+  for (const MatrixType matrices : {MatrixType::kFloat32, MatrixType::kBfloat16}) {
+    network_ = test_.Network(matrices);
+    const DetectOutput one = One(Picture(), 1);
+    EXPECT_TRUE(SameBits(one, One(Picture(), 2)));
+    EXPECT_TRUE(SameBits(one, One(Picture(), 3)));
+  }
 }
 
 TEST_F(MaskRcnnTest, ThresholdOneFindsNothingAndZeroTheMaximum) {
@@ -266,7 +307,7 @@ TEST_F(MaskRcnnTest, WithoutAValidPixelThereAreNoProposals) {
 TEST_F(MaskRcnnTest, NumbersThatAreNotFiniteAreAnError) {
   for (const char* key : {"rpn_head.rpn_cls.weight", "rpn_head.rpn_reg.weight",
                           "roi_head.bbox_head.fc_cls.weight", "roi_head.bbox_head.fc_reg.weight"}) {
-    BoundTensors tensors = SyntheticTensors(MaskRcnnTensors(test_.spec), 1);
+    BoundTensors::Values tensors = SyntheticTensors(MaskRcnnTensors(test_.spec), 1);
     std::fill(tensors.at(key).begin(), tensors.at(key).end(),
               3e38F);  // finite, but no sum of it is
     const MaskRcnn network(test_.spec, tensors);

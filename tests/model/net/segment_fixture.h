@@ -82,8 +82,9 @@ struct SegmentCase {
     spec.classes = facts["classes"].get<int64_t>();
   }
 
-  UperNet Network() const {
-    return UperNet(spec, SyntheticTensors(UperNetTensors(spec), facts["seed"].get<int64_t>()));
+  UperNet Network(MatrixType matrices = MatrixType::kFloat32) const {
+    return UperNet(
+        spec, {SyntheticTensors(UperNetTensors(spec), facts["seed"].get<int64_t>()), matrices});
   }
 
   SegmentPicture Picture() const {

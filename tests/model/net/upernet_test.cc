@@ -39,7 +39,7 @@ std::vector<Param> Cases() {
 
 std::string ParamName(const testing::TestParamInfo<Param>& info) {
   std::string name = info.param.name + "_" + std::string(Name(info.param.set));
-  std::erase(name, '-');
+  std::erase_if(name, [](char c) { return c == '-' || c == ' '; });
   return name;
 }
 
@@ -77,6 +77,21 @@ TEST_P(UperNetGolden, EqualsTheOracle) {
               kLogitTolerance);
   }
   ExpectLabels(test, UperNet::Label(context, head, batch.spans, batch.queries)[0]);
+}
+
+TEST_P(UperNetGolden, LogitsInBfloat16) {
+  const SegmentCase test(GetParam().name);
+  const UperNet network = test.Network(MatrixType::kBfloat16);
+  const SegmentBatch batch({test.Picture()});
+  ThreadPool pool(2);
+  PoolContext context(pool);
+  Arena arena;
+  const SegmentLogits head = network.FillLogits(context, arena, batch.view(), batch.spans);
+  double largest = 0;
+  for (const float logit : test.golden.tensors.at("head").values) {
+    largest = std::max(largest, std::abs(double{logit}));
+  }
+  EXPECT_LE(oracle::LargestError(test.golden, "head", ChannelsFirst(head.logits)), 3e-2 * largest);
 }
 
 bool SameBits(const SegmentOutput& a, const SegmentOutput& b) {
@@ -126,22 +141,28 @@ std::vector<SegmentPicture> PicturesOfUnequalSizes() {
 
 TEST_F(UperNetTest, ImagesOfUnequalSizesGetTheBitsThatTheyGetAlone) {
   const std::vector<SegmentPicture> pictures = PicturesOfUnequalSizes();
-  const Outputs together = Run(pictures);
-  for (size_t i = 0; i < pictures.size(); ++i) {
-    const Outputs alone = Run({pictures[i]});
-    EXPECT_TRUE(SameBits(together.images[i], alone.images[0])) << i;
-    EXPECT_EQ(together.logits[i], alone.logits[0]) << i;
+  for (const MatrixType matrices : {MatrixType::kFloat32, MatrixType::kBfloat16}) {
+    network_ = test_.Network(matrices);
+    const Outputs together = Run(pictures);
+    for (size_t i = 0; i < pictures.size(); ++i) {
+      const Outputs alone = Run({pictures[i]});
+      EXPECT_TRUE(SameBits(together.images[i], alone.images[0])) << i;
+      EXPECT_EQ(together.logits[i], alone.logits[0]) << i;
+    }
   }
 }
 
 TEST_F(UperNetTest, ThreadsDoNotChangeABit) {
   const std::vector<SegmentPicture> pictures = PicturesOfUnequalSizes();
-  const Outputs one = Run(pictures, 1);
-  for (const int threads : {2, 3}) {
-    const Outputs many = Run(pictures, threads);
-    EXPECT_EQ(one.logits, many.logits) << threads;
-    for (size_t i = 0; i < pictures.size(); ++i) {
-      EXPECT_TRUE(SameBits(one.images[i], many.images[i])) << i << " " << threads;
+  for (const MatrixType matrices : {MatrixType::kFloat32, MatrixType::kBfloat16}) {
+    network_ = test_.Network(matrices);
+    const Outputs one = Run(pictures, 1);
+    for (const int threads : {2, 3}) {
+      const Outputs many = Run(pictures, threads);
+      EXPECT_EQ(one.logits, many.logits) << threads;
+      for (size_t i = 0; i < pictures.size(); ++i) {
+        EXPECT_TRUE(SameBits(one.images[i], many.images[i])) << i << " " << threads;
+      }
     }
   }
 }
@@ -182,7 +203,7 @@ TEST_F(UperNetTest, TinyAndExtremePicturesAnswer) {
 
 TEST_F(UperNetTest, NumbersThatAreNotFiniteAreAnError) {
   for (const char* key : {"decode_head.conv_seg.weight", "decode_head.conv_seg.bias"}) {
-    BoundTensors tensors = SyntheticTensors(UperNetTensors(test_.spec), 1);
+    BoundTensors::Values tensors = SyntheticTensors(UperNetTensors(test_.spec), 1);
     std::fill(tensors.at(key).begin(), tensors.at(key).end(), 3e38F);
     tensors.at("decode_head.conv_seg.weight")[0] = 3e38F;
     const UperNet network(test_.spec, tensors);
@@ -238,7 +259,7 @@ TEST(UperNet, SpecsAndTensorsThatCannotBeAreRefused) {
   ModelSpec spec{
       .task = VisionTask::kSegment, .variant = {.dim = 8, .depths = {1, 1, 1, 1}}, .classes = 5};
   spec.segment.channels = 16;
-  BoundTensors tensors = SyntheticTensors(UperNetTensors(spec), 3);
+  BoundTensors::Values tensors = SyntheticTensors(UperNetTensors(spec), 3);
   for (const std::vector<int64_t>& scales : {std::vector<int64_t>{}, {1, 0, 3, 6}}) {
     ModelSpec other = spec;
     other.segment.pool_scales = scales;
@@ -254,7 +275,7 @@ TEST(UperNet, SpecsAndTensorsThatCannotBeAreRefused) {
 }
 
 TEST(PyramidBottleneck, RefusesAnotherNumberOfMaps) {
-  BoundTensors tensors;
+  BoundTensors::Values tensors;
   tensors["b.conv.weight"] = std::vector<float>(2 * 5 * 9, 1.0F);
   for (const char* part : {"weight", "bias", "running_mean", "running_var"}) {
     tensors[std::string("b.bn.") + part] = {1.0F, 1.0F};

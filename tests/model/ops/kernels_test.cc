@@ -78,7 +78,7 @@ class Kernels : public OnEveryInstructionSet {
     return {map.view().row(first), map.rows - first, map.channels, map.stride};
   }
 };
-INSTANTIATE_TEST_SUITE_P(, Kernels, testing::ValuesIn(AvailableInstructionSets()), SetName);
+INSTANTIATE_TEST_SUITE_P(, Kernels, testing::ValuesIn(Float32InstructionSets()), SetName);
 
 TEST_P(Kernels, DepthwiseAddsItsInputAndNormalises) {
   const std::vector<Span> spans = Ragged();

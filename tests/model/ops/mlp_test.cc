@@ -10,11 +10,11 @@ class Mlp : public OnEveryInstructionSet {};
 INSTANTIATE_TEST_SUITE_P(, Mlp, testing::ValuesIn(AvailableInstructionSets()), SetName);
 
 // One thread keeps the hidden layer in scratch memory, many threads with few rows do not.
-TEST_P(Mlp, HasTheBitsOfTwoGemmsOnEveryWay) {
+void ExpectTheBitsOfTwoGemms(MatrixType type) {
   const int64_t channels = 24;
   const int64_t width = 96;
-  const PackedMatrix expand(RandomVector(1, channels * width), width, channels);
-  const PackedMatrix contract(RandomVector(2, channels * width), channels, width);
+  const PackedMatrix expand(RandomVector(1, channels * width), width, channels, type);
+  const PackedMatrix contract(RandomVector(2, channels * width), channels, width, type);
   const std::vector<float> expand_bias = RandomVector(3, width);
   const std::vector<float> contract_bias = RandomVector(4, channels);
   const MlpWeights weights{&expand, expand_bias.data(), &contract, contract_bias.data()};
@@ -40,6 +40,11 @@ TEST_P(Mlp, HasTheBitsOfTwoGemmsOnEveryWay) {
       EXPECT_EQ(out.values, expected.values) << rows << " rows, " << threads << " threads";
     }
   }
+}
+
+TEST_P(Mlp, HasTheBitsOfTwoGemmsOnEveryWay) {
+  ExpectTheBitsOfTwoGemms(MatrixType::kFloat32);
+  ExpectTheBitsOfTwoGemms(MatrixType::kBfloat16);
 }
 
 }  // namespace

@@ -67,7 +67,15 @@ inline std::vector<Span> SpansOf(const std::vector<std::pair<int64_t, int64_t>>&
   return spans;
 }
 
-// Runs each case with every instruction set that the machine has.
+// The instruction sets of this machine whose fp32 kernels differ: AVX-512 BF16 has those of
+// AVX-512.
+inline std::vector<InstructionSet> Float32InstructionSets() {
+  std::vector<InstructionSet> sets = AvailableInstructionSets();
+  std::erase(sets, InstructionSet::kAvx512Bf16);
+  return sets;
+}
+
+// Runs each case with a given instruction set.
 class OnEveryInstructionSet : public testing::TestWithParam<InstructionSet> {
  protected:
   void SetUp() override { ForceInstructionSet(GetParam()); }
@@ -76,7 +84,7 @@ class OnEveryInstructionSet : public testing::TestWithParam<InstructionSet> {
 
 inline std::string SetName(const testing::TestParamInfo<InstructionSet>& info) {
   std::string name(Name(info.param));
-  std::erase(name, '-');
+  std::erase_if(name, [](char c) { return c == '-' || c == ' '; });
   return name;
 }
 

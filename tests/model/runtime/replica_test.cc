@@ -62,17 +62,17 @@ const std::vector<float>& Logits(const Prediction& prediction) {
   return std::get<ClassifyOutput>(prediction).logits;
 }
 
-TEST(Replica, EachImageOfARaggedBatchHasTheBitsItGetsAloneOnAnyNumberOfThreads) {
+void ExpectTheSameBitsInABatch(const ModelSpec& spec) {
   const Checkpoint checkpoint = Synthetic();
   const Pictures pictures;
   ThreadPool one(1);
-  Replica reference(kSpec, checkpoint, one);
+  Replica reference(spec, checkpoint, one);
   std::vector<std::vector<float>> alone;
   for (const ImageView& view : pictures.views)
     alone.push_back(Logits(reference.Run({&view, 1})[0]));
   for (const int threads : {1, 2, 3, 4, 16}) {  // 16: all images in one ragged batch
     ThreadPool pool(threads);
-    Replica replica(kSpec, checkpoint, pool);
+    Replica replica(spec, checkpoint, pool);
     for (int round = 0; round < 3; ++round) {
       const std::vector<Prediction> together = replica.Run(pictures.views);
       ASSERT_EQ(together.size(), alone.size());
@@ -88,6 +88,16 @@ TEST(Replica, EachImageOfARaggedBatchHasTheBitsItGetsAloneOnAnyNumberOfThreads) 
           << i << ", " << threads << " threads";
     }
   }
+}
+
+TEST(Replica, EachImageOfARaggedBatchHasTheBitsItGetsAloneOnAnyNumberOfThreads) {
+  ExpectTheSameBitsInABatch(kSpec);
+}
+
+TEST(Replica, EachImageHasTheBitsItGetsAloneInBfloat16Too) {
+  ModelSpec spec = kSpec;
+  spec.matrices = MatrixType::kBfloat16;
+  ExpectTheSameBitsInABatch(spec);
 }
 
 TEST(Replica, RefusesWeightsThatDoNotFitTheVariant) {
