@@ -28,7 +28,19 @@ struct StateFusionParams {
   int64_t out_stride = 0;
 };
 
-// Pixel rows [first_row, last_row).
-void StateFusionCpu(const StateFusionParams& params, int64_t first_row, int64_t last_row);
+// Part of an image: pixel rows [first_row, last_row) of channels [first_channel, last_channel).
+struct FusionPart {
+  int64_t first_channel = 0;
+  int64_t last_channel = 0;
+  int64_t first_row = 0;
+  int64_t last_row = 0;
+};
+
+// out = c * h' + skip * x of a part. `scratch`: kFusionScratchFloats, aligned to 64 bytes.
+void ObserveCpu(const StateFusionParams& params, const FusionPart& part, float* scratch);
+inline constexpr int64_t kFusionScratchFloats = int64_t{11} * (48 + 10) * 16;
+
+// out = LayerNorm(out) * SiLU(z) of pixel rows [first_row, last_row).
+void NormaliseAndGateCpu(const StateFusionParams& params, int64_t first_row, int64_t last_row);
 
 }  // namespace spatialmamba
