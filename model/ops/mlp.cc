@@ -8,9 +8,9 @@
 namespace spatialmamba {
 namespace {
 
-// The hidden rows of a block take a quarter of the L2 cache, so that the weights have room to
+// The hidden rows of a block take half of the L2 cache at most, so that the weights have room to
 // stream.
-constexpr int64_t kHiddenFloats = Context::kScratchFloats / 4;
+constexpr int64_t kHiddenFloats = Context::kScratchFloats / 2;
 constexpr int64_t kRowStep = 14;
 
 }  // namespace

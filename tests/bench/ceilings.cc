@@ -84,19 +84,19 @@ double EvaluationRate(ThreadPool& pool) {
   });
 }
 
-double ReadRate(ThreadPool& pool) {
-  constexpr int64_t kCount = int64_t{1} << 26;  // 256 MiB: beyond the caches
-  constexpr int64_t kPiece = int64_t{1} << 20;
-  const AlignedBuffer memory(kCount);
+// Bytes from `count` floats, which each thread reads piece by piece from a place of its own on.
+double ReadRate(ThreadPool& pool, int64_t count) {
+  constexpr int64_t kPiece = int64_t{1} << 16;
+  const AlignedBuffer memory(count);
   std::vector<int64_t> at(static_cast<size_t>(pool.threads()));
   std::atomic<float> sink = 0;
   for (size_t i = 0; i < at.size(); ++i) {
-    at[i] = kCount / pool.threads() * static_cast<int64_t>(i) / kPiece * kPiece;
+    at[i] = count / pool.threads() * static_cast<int64_t>(i) / kPiece * kPiece;
   }
   return BestRate(pool, [&](int worker) {
     int64_t& mine = at[static_cast<size_t>(worker)];
     sink = Sum(memory.data() + mine, kPiece);
-    mine = (mine + kPiece) % kCount;
+    mine = (mine + kPiece) % count;
     return double{kPiece} * sizeof(float);
   });
 }
@@ -109,7 +109,8 @@ Ceilings MeasureCeilings(ThreadPool& pool) {
       .products_bf16 = GemmRate(pool, MatrixType::kBfloat16),
       .multiply_adds = BestRate(pool, [](int) { return static_cast<double>(MultiplyAdds(20000)); }),
       .evaluations = EvaluationRate(pool),
-      .bytes = ReadRate(pool)};
+      .cache_bytes = ReadRate(pool, (int64_t{1} << 20) * pool.threads()),
+      .bytes = ReadRate(pool, int64_t{1} << 26)};  // 256 MiB: beyond the caches
 }
 
 }  // namespace spatialmamba

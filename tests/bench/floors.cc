@@ -5,8 +5,8 @@
 // Runs the network with synthetic weights as the server runs it (small images one a thread, large
 // ones on all threads), and prints for every kind of op and shape: how often, multiply-adds,
 // evaluations of exp, log and erf, its milliseconds an image, its rates, its share of the whole and
-// of its floor. The floor is what the arithmetic takes at rates that the program measures first, or
-// what reading the weights once takes, op by op; see profile.h.
+// of its floor: the time that the arithmetic takes at rates that the program measures first, or
+// that moving the data takes, op by op; see profile.h.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -189,7 +189,7 @@ Line LineOf(const OpTotal& op, const Ceilings& ceilings, int64_t batch, double s
   line.work.map_bytes = each(w.map_bytes);
   line.count = static_cast<double>(op.count) / images;
   line.seconds = op.seconds * share / images;
-  line.floor = FloorSeconds(line.work, ceilings, batch);
+  line.floor = FloorSeconds(line.work, ceilings, batch, line.count);
   return line;
 }
 
@@ -233,6 +233,7 @@ void PrintJson(const Ceilings& ceilings, const Report& report) {
                            {"products_bf16", ceilings.products_bf16},
                            {"multiply_adds", ceilings.multiply_adds},
                            {"evaluations", ceilings.evaluations},
+                           {"cache_bytes", ceilings.cache_bytes},
                            {"bytes", ceilings.bytes}}},
                          {"seconds", report.seconds},
                          {"floor_seconds", report.floor},
@@ -244,10 +245,10 @@ void PrintJson(const Ceilings& ceilings, const Report& report) {
 void Print(const Options& options, const Ceilings& ceilings, const Report& report) {
   std::printf(
       "%s, %d threads: GEMM fp32 %.0f and bf16 %.0f, FMA %.0f G multiply-adds/s; exp %.2f G/s; "
-      "memory %.1f GB/s\n",
+      "read from cache %.0f, memory %.0f GB/s\n",
       std::string(Name(CurrentInstructionSet())).c_str(), options.threads,
       Giga(ceilings.products_fp32), Giga(ceilings.products_bf16), Giga(ceilings.multiply_adds),
-      Giga(ceilings.evaluations), Giga(ceilings.bytes));
+      Giga(ceilings.evaluations), Giga(ceilings.cache_bytes), Giga(ceilings.bytes));
   std::printf("%s %s %s, batch %ld, %s: %.2f ms an image, floor %.2f ms: %.0f %% of it\n",
               options.task.c_str(), options.variant.c_str(), options.size.c_str(),
               static_cast<long>(options.batch), options.precision.c_str(), 1e3 * report.seconds,

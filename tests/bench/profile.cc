@@ -24,15 +24,19 @@ void Profile::Add(const Profile& other) {
   }
 }
 
-double FloorSeconds(const Work& work, const Ceilings& ceilings, int64_t images) {
+double FloorSeconds(const Work& work, const Ceilings& ceilings, int64_t images, double count) {
   const double products =
       work.type == MatrixType::kBfloat16 ? ceilings.products_bf16 : ceilings.products_fp32;
   const double arithmetic = static_cast<double>(work.products) / products +
                             static_cast<double>(work.multiply_adds) / ceilings.multiply_adds +
                             static_cast<double>(work.evaluations) / ceilings.evaluations;
-  const double weights =
+  double movement =
       static_cast<double>(work.weight_bytes) / static_cast<double>(images) / ceilings.bytes;
-  return std::max(arithmetic, weights);
+  const auto maps = static_cast<double>(work.map_bytes);
+  if (maps / count > double{Context::kScratchFloats} * sizeof(float)) {
+    movement += maps / ceilings.cache_bytes;
+  }
+  return std::max(arithmetic, movement);
 }
 
 void ProfilingContext::Begin(const Work& work) {

@@ -28,10 +28,11 @@ class Profile {
   std::map<std::tuple<std::string, int64_t, int64_t, int64_t>, OpTotal> ops_;
 };
 
-// Seconds that the machine needs for that work at least: its arithmetic at the measured ceilings,
-// or reading the weights once, whichever takes longer. The maps are taken to stay in the caches.
+// Seconds that the machine needs at least for that work, which is `count` ops of one shape: their
+// arithmetic at the measured ceilings, or reading the weights once from memory and moving the maps
+// through the shared cache, whichever takes longer. Maps that fit into a core's L2 cost nothing.
 // `images`: among how many the weights are shared.
-double FloorSeconds(const Work& work, const Ceilings& ceilings, int64_t images);
+double FloorSeconds(const Work& work, const Ceilings& ceilings, int64_t images, double count);
 
 // Another context that notes what each op had to do and how long it took. Ops within ops count as
 // part of the outer one.
