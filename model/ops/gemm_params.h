@@ -10,7 +10,7 @@ namespace spatialmamba {
 
 // out[rows, outputs] = epilogue(x[rows, inputs] W^T). Strides in elements.
 struct GemmParams {
-  const float* x = nullptr;
+  const float* x = nullptr;  // null: `staging` holds it already, as a packed_out
   int64_t x_stride = 0;
   int64_t rows = 0;
   const PackedMatrix* weights = nullptr;
@@ -20,6 +20,9 @@ struct GemmParams {
   // For bf16 weights: room for rows * inputs values, inputs rounded up to an even number, aligned
   // to 64 bytes. Overlaps nothing else.
   float* staging = nullptr;
+  // Of bf16 weights with an even number of outputs and no residual, in place of out: the rounded
+  // output in the form that the next GEMM with bf16 weights stages, of the same size.
+  float* packed_out = nullptr;
 };
 
 // Whether the rounded inputs of that many rows fit into the staging memory of a worker.

@@ -39,29 +39,38 @@ void Mlp(Context& context, ConstView x, const MlpWeights& weights, ConstView res
     Gemm(context, hidden, *weights.contract, contract, out);
     return;
   }
+  // The hidden layer is rounded once, when it is written.
+  const bool packed = weights.expand->type() == MatrixType::kBfloat16 &&
+                      weights.contract->type() == MatrixType::kBfloat16 && width % 2 == 0;
   context.ParallelFor(blocks, [&](int64_t item, int worker) {
     const int64_t first = item * block;
     const int64_t rows = std::min(block, x.rows - first);
     float* scratch = context.Scratch(worker);
     float* staging = context.Staging(worker);
-    GemmCpu({.x = x.row(first),
-             .x_stride = x.stride,
-             .rows = rows,
-             .weights = weights.expand,
-             .out = scratch,
-             .out_stride = width,
-             .epilogue = expand,
-             .staging = staging});
-    GemmParams second{.x = scratch,
-                      .x_stride = width,
-                      .rows = rows,
-                      .weights = weights.contract,
-                      .out = out.row(first),
-                      .out_stride = out.stride,
-                      .epilogue = contract,
-                      .staging = staging};
-    second.epilogue.residual = residual.row(first);
-    GemmCpu(second);
+    GemmParams expansion{.x = x.row(first),
+                         .x_stride = x.stride,
+                         .rows = rows,
+                         .weights = weights.expand,
+                         .out = scratch,
+                         .out_stride = width,
+                         .epilogue = expand,
+                         .staging = staging};
+    GemmParams contraction{.x = scratch,
+                           .x_stride = width,
+                           .rows = rows,
+                           .weights = weights.contract,
+                           .out = out.row(first),
+                           .out_stride = out.stride,
+                           .epilogue = contract,
+                           .staging = staging};
+    if (packed) {
+      expansion.out = nullptr;
+      expansion.packed_out = contraction.staging = scratch;
+      contraction.x = nullptr;
+    }
+    contraction.epilogue.residual = residual.row(first);
+    GemmCpu(expansion);
+    GemmCpu(contraction);
   });
 }
 
