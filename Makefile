@@ -18,7 +18,7 @@ ARGS ?=
 PROGRAMS := spatial-mamba-server spatial-mamba-cli spatial-mamba-loadgen spatial-mamba-convert
 NINJA := ninja -C build/release -j $(JOBS)
 
-.PHONY: demo test build serve bench bench-large lint format tidy clean help jobs setup setup-test configure
+.PHONY: demo test build serve bench bench-large bench-triton lint format tidy clean help jobs setup setup-test configure
 
 demo: build ## Start the server, send real pictures to all four models through its API, show the answers (ARGS=... for the demonstration)
 	PYTHONPATH=clients/python $(PYTHON) deploy/demo/demo.py $(ARGS)
@@ -43,6 +43,12 @@ bench-large: setup-test configure ## Time and memory against picture size, whole
 	$(NINJA) spatial-mamba-server
 	PYTHONPATH=clients/python $(PYTHON) tests/bench/large_images.py \
 	  --peer-python $(SPATIALMAMBA_DEPS)/bench/bin/python $(ARGS)
+
+bench-triton: setup-test configure ## Goodput against offered load, beside a Triton server with the PyTorch peer (ARGS=...; ten minutes)
+	deploy/setup/python-environment.sh triton tests/bench/triton-requirements.txt
+	$(NINJA) spatial-mamba-server
+	PYTHONPATH=clients/python $(SPATIALMAMBA_DEPS)/triton/bin/python tests/bench/goodput.py \
+	  --triton-python $(SPATIALMAMBA_DEPS)/triton/bin/python $(ARGS)
 
 lint: ## Check formatting, Python, shell, protocol definitions
 	deploy/setup/install.sh lint

@@ -13,7 +13,7 @@
 namespace spatialmamba {
 namespace {
 
-std::vector<Span> Copied(std::span<const Span> spans) { return {spans.begin(), spans.end()}; }
+SpanList Copied(std::span<const Span> spans) { return {spans.begin(), spans.end()}; }
 
 // The first `rows * channels` values of a buffer as a map of that shape.
 View Shaped(View buffer, int64_t rows, int64_t channels) {
@@ -60,13 +60,13 @@ Backbone::Backbone(const Variant& variant, const BoundTensors& tensors, const st
 
 Backbone::Sizes Backbone::Plan(std::span<const Span> images) const {
   Sizes sizes;
-  std::vector<Span> spans = Halved(Copied(images));
+  SpanList spans = Halved(Copied(images));
   sizes.inner = TotalTokens(spans) * (variant_.dim / 2);  // the stem at half the resolution
   spans = Halved(std::move(spans));
   for (size_t i = 0; i < 4; ++i) {
     const int64_t tokens = TotalTokens(spans);
     const int64_t dim = variant_.dims()[i];
-    std::vector<Span> halved = Halved(spans);
+    SpanList halved = Halved(spans);
     sizes.x = std::max(sizes.x, tokens * dim);
     sizes.wide = std::max(sizes.wide, tokens * dim * (i < 3 ? 8 : 4));
     sizes.inner =
@@ -79,11 +79,11 @@ Backbone::Sizes Backbone::Plan(std::span<const Span> images) const {
 
 int64_t Backbone::WorkspaceFloats(std::span<const Span> spans) const { return Plan(spans).total(); }
 
-std::vector<Span> Backbone::RunStem(Context& context, Buffers& buffers, ConstView images,
-                                    std::span<const Span> spans) const {
+SpanList Backbone::RunStem(Context& context, Buffers& buffers, ConstView images,
+                           std::span<const Span> spans) const {
   const int64_t dim = variant_.dim;
-  const std::vector<Span> half = Halved(Copied(spans));
-  std::vector<Span> quarter = Halved(half);
+  const SpanList half = Halved(Copied(spans));
+  SpanList quarter = Halved(half);
   const View a = Shaped(buffers.inner, TotalTokens(half), dim / 2);
   const View b = Shaped(buffers.state, TotalTokens(half), dim / 2);
   const auto relu = [](const LinearLayer& layer) {
@@ -141,14 +141,14 @@ void Backbone::Forward(Context& context, Arena& arena, ConstView images,
                   .inner = arena.Take(1, sizes.inner),
                   .state = arena.Take(1, sizes.inner),
                   .narrow = arena.Take(1, sizes.narrow)};
-  std::vector<Span> at = RunStem(context, buffers, images, spans);
+  SpanList at = RunStem(context, buffers, images, spans);
   for (size_t i = 0; i < 4; ++i) {
     for (const BlockLayer& block : stages_[i].blocks) RunBlock(context, buffers, block, at);
     on_stage(i, buffers.x, at);
     if (i == 3) return;
     const DownSamplingLayer& down = stages_[i].downsample;
     const int64_t dim = variant_.dims()[i];
-    const std::vector<Span> halved = Halved(at);
+    const SpanList halved = Halved(at);
     const View wide = Shaped(buffers.wide, TotalTokens(at), 8 * dim);
     const View reduced = Shaped(buffers.inner, TotalTokens(halved), 8 * dim);
     Gemm(context, buffers.x, down.expand.weights,

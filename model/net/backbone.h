@@ -11,12 +11,13 @@
 #include "model/net/model_spec.h"
 #include "model/ops/arena.h"
 #include "model/ops/context.h"
+#include "model/ops/row_items.h"
 #include "model/ops/view.h"
 
 namespace spatialmamba {
 
-// The four-stage Spatial-Mamba backbone (arXiv 2410.15091) on ragged batches, fp32. Const after
-// construction.
+// The four-stage Spatial-Mamba backbone (arXiv 2410.15091) on ragged batches. Const after
+// construction. A forward of at most 32 images takes nothing from the heap.
 class Backbone {
  public:
   // `tensors` holds what BackboneTensors(variant, prefix, ...) lists.
@@ -45,8 +46,8 @@ class Backbone {
   struct Buffers;
 
   Sizes Plan(std::span<const Span> spans) const;
-  std::vector<Span> RunStem(Context& context, Buffers& buffers, ConstView images,
-                            std::span<const Span> spans) const;
+  SpanList RunStem(Context& context, Buffers& buffers, ConstView images,
+                   std::span<const Span> spans) const;
   static void RunBlock(Context& context, const Buffers& buffers, const BlockLayer& block,
                        std::span<const Span> spans);
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 
+#include "absl/container/inlined_vector.h"
 #include "model/ops/context.h"
 #include "model/ops/view.h"
 
@@ -33,6 +34,9 @@ void ForRows(Context& context, std::span<const Span> spans, Body body) {
     body(image, item * kRows, std::min(spans[image].height, (item + 1) * kRows), worker);
   });
 }
+
+// The images of a batch on their way through a network; up to 32 of them without the heap.
+using SpanList = absl::InlinedVector<Span, 32>;
 
 // Sizes after a stride of two with padding one: ceil(n / 2), images back to back.
 template <typename Spans>

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <stdexcept>
-#include <vector>
 
 #include "model/ops/row_items.h"
 #include "model/ops/state_fusion_params.h"
@@ -16,26 +15,19 @@ constexpr int64_t kChannels = 16;
 constexpr int64_t kRows = 64;
 static_assert(kFusionScratchFloats <= Context::kScratchFloats);
 
-struct Part {
-  size_t image;
-  FusionPart part;
-};
+// The parts of an image: bands of rows, each of all groups of channels.
+int64_t Parts(const Span& span, int64_t channels) {
+  return (span.height + kRows - 1) / kRows * ((channels + kChannels - 1) / kChannels);
+}
 
-std::vector<Part> PartsOf(std::span<const Span> spans, int64_t channels) {
-  std::vector<Part> parts;
-  for (size_t image = 0; image < spans.size(); ++image) {
-    const int64_t height = spans[image].height;
-    for (int64_t row = 0; row < height; row += kRows) {
-      for (int64_t channel = 0; channel < channels; channel += kChannels) {
-        parts.push_back({image,
-                         {.first_channel = channel,
-                          .last_channel = std::min(channels, channel + kChannels),
-                          .first_row = row,
-                          .last_row = std::min(height, row + kRows)}});
-      }
-    }
-  }
-  return parts;
+FusionPart PartOf(const Span& span, int64_t channels, int64_t item) {
+  const int64_t groups = (channels + kChannels - 1) / kChannels;
+  const int64_t row = item / groups * kRows;
+  const int64_t channel = item % groups * kChannels;
+  return {.first_channel = channel,
+          .last_channel = std::min(channels, channel + kChannels),
+          .first_row = row,
+          .last_row = std::min(span.height, row + kRows)};
 }
 
 }  // namespace
@@ -78,10 +70,12 @@ void StateFusion(Context& context, const StateFusionInputs& inputs, std::span<co
                              .out = out.row(span.offset),
                              .out_stride = out.stride};
   };
-  const std::vector<Part> parts = PartsOf(spans, channels);
-  context.ParallelFor(static_cast<int64_t>(parts.size()), [&](int64_t item, int worker) {
-    const Part& part = parts[static_cast<size_t>(item)];
-    ObserveCpu(params(part.image), part.part, context.Scratch(worker));
+  int64_t parts = 0;
+  for (const Span& span : spans) parts += Parts(span, channels);
+  context.ParallelFor(parts, [&](int64_t item, int worker) {
+    size_t image = 0;
+    for (; item >= Parts(spans[image], channels); ++image) item -= Parts(spans[image], channels);
+    ObserveCpu(params(image), PartOf(spans[image], channels, item), context.Scratch(worker));
   });
   ForRows(context, spans, [&](size_t image, int64_t first_row, int64_t last_row, int) {
     NormaliseAndGateCpu(params(image), first_row, last_row);
