@@ -11,10 +11,12 @@ namespace HWY_NAMESPACE {
 
 // All tokens for kVectors vectors of channels from c on. Channels lie along the lanes and time is
 // the loop, so that the recurrence is one multiply-add a token and several independent vectors hide
-// its latency.
-template <int kVectors>
+// its latency. kWhole: no vector reaches beyond the last channel.
+template <int kVectors, bool kWhole>
 void ScanVectors(const ScanParams& p, int64_t c, int64_t last) {
   const D d;
+  const auto load = [](const float* from, int64_t left)
+                        HWY_ATTR { return kWhole ? hn::LoadU(D(), from) : LoadUpTo(from, left); };
   V decay[kVectors];
   V bias[kVectors];
   V state[kVectors];
@@ -34,7 +36,7 @@ void ScanVectors(const ScanParams& p, int64_t c, int64_t last) {
       const V value = hn::Set(d, rbc[r]);
       const float* weight = p.step_weight + r * p.channels + c;
       for (int v = 0; v < kVectors; ++v) {
-        step[v] = hn::MulAdd(value, LoadUpTo(weight + v * kLanes, left[v]), step[v]);
+        step[v] = hn::MulAdd(value, load(weight + v * kLanes, left[v]), step[v]);
       }
     }
     const V b = hn::Set(d, rbc[p.rank]);
@@ -43,17 +45,21 @@ void ScanVectors(const ScanParams& p, int64_t c, int64_t last) {
     for (int v = 0; v < kVectors; ++v) {
       const V dt = Softplus(step[v]);
       const V gate = ExpNonPositive(hn::Mul(dt, decay[v]));
-      const V drive = hn::Mul(hn::Mul(dt, b), LoadUpTo(x + v * kLanes, left[v]));
+      const V drive = hn::Mul(hn::Mul(dt, b), load(x + v * kLanes, left[v]));
       state[v] = hn::MulAdd(gate, state[v], drive);
-      StoreUpTo(state[v], h + v * kLanes, left[v]);
+      if (kWhole) {
+        hn::StoreU(state[v], d, h + v * kLanes);
+      } else {
+        StoreUpTo(state[v], h + v * kLanes, left[v]);
+      }
     }
   }
 }
 
 void ScanChannels(const ScanParams& p, int64_t first, int64_t last) {
   int64_t c = first;
-  for (; c + 4 * kLanes <= last; c += 4 * kLanes) ScanVectors<4>(p, c, last);
-  for (; c < last; c += kLanes) ScanVectors<1>(p, c, last);
+  for (; c + 4 * kLanes <= last; c += 4 * kLanes) ScanVectors<4, true>(p, c, last);
+  for (; c < last; c += kLanes) ScanVectors<1, false>(p, c, last);
 }
 
 }  // namespace HWY_NAMESPACE

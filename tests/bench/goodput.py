@@ -135,7 +135,11 @@ def triton(options: argparse.Namespace, weights: Path, folder: Path) -> Iterator
         return True
 
     with stopped_at_end(process):
-        wait_until(is_ready, process)
+        try:
+            wait_until(is_ready, process)
+        except SystemExit:
+            print((folder / "triton.log").read_text()[-2000:], file=sys.stderr)
+            raise
         yield classify
     client.close()
 
@@ -244,7 +248,7 @@ def main() -> None:
         weights = folder / "weights.safetensors"
         make = ("import sys; sys.path.insert(0, sys.argv[1]); import peer; from safetensors.torch import save_file; "
                 "n = peer.network('classification', sys.argv[3], 'cpu'); "
-                "save_file({k.removeprefix('network.'): v.contiguous() for k, v in n.state_dict().items()}, sys.argv[2])")
+                "save_file({k: v.contiguous() for k, v in n.state_dict().items()}, sys.argv[2])")
         subprocess.run([options.triton_python, "-c", make, TOP / "tests/oracle", weights, options.variant], check=True)
         with triton(options, weights, folder) as call:
             found["Triton, PyTorch bf16"] = measured("Triton, PyTorch bf16", call, options)

@@ -50,7 +50,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     peer.install()
     network = peer.network("classification", options.variant, "cpu")
-    network.load_state_dict({f"network.{key}": value for key, value in load_file(options.weights).items()})
+    network.load_state_dict(load_file(options.weights))
 
     @batch
     def classify(jpeg: np.ndarray) -> dict[str, np.ndarray]:
