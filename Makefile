@@ -35,8 +35,9 @@ serve: build ## Run the server in the foreground (CONFIG=deploy/config.yaml)
 
 bench: setup configure ## Measure the model against its PyTorch peer (ARGS=... for the measurement; installs 5 GB once)
 	deploy/setup/python-environment.sh bench tests/bench/requirements.txt
-	$(NINJA) model_bench
-	$(SPATIALMAMBA_DEPS)/bench/bin/python tests/bench/model.py --bench build/release/bin/model_bench $(ARGS)
+	$(NINJA) model_bench floors
+	$(SPATIALMAMBA_DEPS)/bench/bin/python tests/bench/model.py \
+	  --bench build/release/bin/model_bench --floors build/release/bin/floors $(ARGS)
 
 bench-large: setup-test configure ## Time and memory against picture size, whole, in tiles, and a ViT (ARGS=...; an hour)
 	deploy/setup/python-environment.sh bench tests/bench/requirements.txt

@@ -83,6 +83,7 @@ def stopped_at_end(process: subprocess.Popen) -> Iterator[None]:
 @contextmanager
 def ours(options: argparse.Namespace, weights: Path, folder: Path) -> Iterator[Call]:
     config, ports = folder / "config.yaml", folder / "ports.json"
+    ports.unlink(missing_ok=True)
     config.write_text(
         f"listen: 127.0.0.1:0\nadmin: 127.0.0.1:0\nthreads: {options.threads}\nlog: {{level: error}}\n"
         f"models:\n  - {{name: model, weights: {weights}, task: classify, variant: {options.variant}, classes: imagenet,\n"

@@ -1,6 +1,6 @@
 """The bare model against its peer: the same network, weights, pixels and cores, measured in turn in one run.
 
-    python tests/bench/model.py --bench build/release/bin/model_bench
+    python tests/bench/model.py --bench build/release/bin/model_bench --floors build/release/bin/floors
 
 The peer is tests/oracle/peer.py: PyTorch with a compiled scan. Each repeat times every mode of the peer and then the
 server's model, so that a slow moment of the machine falls on all of them. Prints images per second and ratios of medians,
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import functools
+import json
 import statistics
 import subprocess
 import sys
@@ -95,9 +96,19 @@ def report(times: dict[str, list[float]], batch: int) -> None:
         print(f"  {name:18} best {batch / min(seconds):7.2f}  median {batch / medians[name]:7.2f} img/s  " + ", ".join(ratios))
 
 
+def floor(program: Path, options: argparse.Namespace, precision: str, batch: int) -> float:
+    """The seconds a batch takes on this machine at least, measured by the program `floors`."""
+    task = {"classification": "classify", "detection": "detect", "segmentation": "segment"}[options.task]
+    size = options.size if "x" in options.size else f"{options.size}x{options.size}"
+    command = [program, "--json", "--task", task, "--variant", options.variant, "--size", size, "--batch", str(batch),
+               "--precision", precision, "--threads", str(options.threads), "--repeats", "1"]
+    return batch * json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)["floor_seconds"]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bench", type=Path, required=True, help="the program model_bench")
+    parser.add_argument("--floors", type=Path, help="the program floors: prints the server's share of this machine's floor")
     parser.add_argument("--task", default="classification", choices=list(CLASSES))
     parser.add_argument("--variant", default="tiny")
     parser.add_argument("--size", default="224", help="N or HEIGHTxWIDTH")
@@ -151,6 +162,11 @@ def main() -> None:
             answer = run_peer("fp32", x)
             for name, model in models.items():
                 print(f"  {name}: {disagreement(options.task, model.answer(), answer)}", flush=True)
+            if options.floors:
+                for precision in options.precisions:
+                    least = floor(options.floors, options, precision, batch)
+                    share = least / statistics.median(times[f"server {precision}"])
+                    print(f"  server {precision}: {100 * share:.0f} % of the floor of {1e3 * least / batch:.1f} ms an image", flush=True)
         for model in models.values():
             model.close()
 
