@@ -4,8 +4,8 @@
     PYTHONPATH=clients/python python tests/bench/goodput.py --server build/release/bin/spatial-mamba-server \\
         --triton-python PYTHON_WITH_PYTRITON --plot goodput.png
 
-One server at a time. First its offline rate: answers a second to `--callers` callers that each wait for their answer. Then open loops:
-Poisson arrivals drawn beforehand, each request sent at its instant whatever became of the others. Goodput is the answers
+One server at a time. First its offline rate: answers a second to `--callers` callers that each wait for their answer. Then open
+loops: Poisson arrivals drawn beforehand, each request sent at its instant whatever became of the others. Goodput is the answers
 within `--deadline` of the scheduled instant, a second; refused, failed and late ones are not in it. The load comes from the
 same cores.
 """
@@ -203,8 +203,9 @@ def measured(name: str, call: Call, options: argparse.Namespace) -> dict[str, ob
     for rate in options.rates:
         point = open_loop(call, options.pictures, rate, options.duration, options.deadline, seed=1)
         points.append(asdict(point))
-        print(f"  offered {point.offered:6.1f}/s  goodput {point.goodput:6.1f}/s  refused or failed {point.refused_or_failed:6.1f}/s"
-              f"  late {point.late:5.1f}/s  median {1e3 * point.p50:5.0f} ms  (sent late by {1e3 * point.sent_late:.1f} ms)", flush=True)
+        print(f"  offered {point.offered:6.1f}/s  goodput {point.goodput:6.1f}/s  refused or failed "
+              f"{point.refused_or_failed:6.1f}/s  late {point.late:5.1f}/s  median {1e3 * point.p50:5.0f} ms  "
+              f"(sent late by {1e3 * point.sent_late:.1f} ms)", flush=True)
         time.sleep(2)  # what nobody waits for any more
     return {"one_caller": alone, "offline": offline, "points": points}
 

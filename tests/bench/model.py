@@ -166,7 +166,8 @@ def main() -> None:
                 for precision in options.precisions:
                     least = floor(options.floors, options, precision, batch)
                     share = least / statistics.median(times[f"server {precision}"])
-                    print(f"  server {precision}: {100 * share:.0f} % of the floor of {1e3 * least / batch:.1f} ms an image", flush=True)
+                    print(f"  server {precision}: {100 * share:.0f} % of the floor, {1e3 * least / batch:.1f} ms an image",
+                          flush=True)
         for model in models.values():
             model.close()
 
