@@ -10,11 +10,12 @@
 #include <stdexcept>
 #include <vector>
 
+#include "model/image/cubic_cpu.h"
+
 namespace spatialmamba {
 namespace {
 
 constexpr int64_t kChannels = 3;
-constexpr int kCubicBits = 22;
 
 void CheckSizes(const Image& image, int64_t height, int64_t width) {
   if (image.height <= 0 || image.width <= 0 || height <= 0 || width <= 0) {
@@ -36,13 +37,7 @@ double Cubic(double x) {
   return x < 2 ? (((x - 5) * x + 8) * x - 4) * -0.5 : 0;
 }
 
-// The sources of one output along one axis: indices first, first + 1, ... with these weights.
-struct Taps {
-  int64_t first = 0;
-  std::vector<int32_t> weights;
-};
-
-Taps CubicTaps(int64_t output, int64_t count, int64_t size) {
+CubicTaps TapsOf(int64_t output, int64_t count, int64_t size) {
   const double scale = static_cast<double>(count) / static_cast<double>(size);
   const double reach = 2.0 * std::max(scale, 1.0);
   const double centre = (static_cast<double>(output) + 0.5) * scale;
@@ -55,7 +50,7 @@ Taps CubicTaps(int64_t output, int64_t count, int64_t size) {
     exact.push_back(Cubic(at));
     total += exact.back();
   }
-  Taps taps{.first = first};
+  CubicTaps taps{.first = first, .weights = {}};
   for (const double weight : exact) {
     const double bits = weight / total * (1 << kCubicBits) + std::copysign(0.5, weight);
     taps.weights.push_back(static_cast<int32_t>(bits));
@@ -64,33 +59,12 @@ Taps CubicTaps(int64_t output, int64_t count, int64_t size) {
 }
 
 // Those of the outputs from, ..., from + wanted - 1.
-std::vector<Taps> CubicTaps(int64_t from, int64_t wanted, int64_t count, int64_t size) {
-  std::vector<Taps> taps;
+std::vector<CubicTaps> TapsOf(int64_t from, int64_t wanted, int64_t count, int64_t size) {
+  std::vector<CubicTaps> taps;
   for (int64_t i = 0; i < wanted; ++i) {
-    taps.push_back(CubicTaps(from + i, count, size));
+    taps.push_back(TapsOf(from + i, count, size));
   }
   return taps;
-}
-
-uint8_t CubicByte(int32_t sum) {
-  return static_cast<uint8_t>(std::clamp(sum >> kCubicBits, 0, 255));
-}
-
-void CubicRow(const uint8_t* source, std::span<const Taps> columns, uint8_t* result) {
-  for (const Taps& taps : columns) {
-    const uint8_t* pixel = source + taps.first * kChannels;
-    std::array<int32_t, kChannels> sum;
-    sum.fill(1 << (kCubicBits - 1));
-    for (const int32_t weight : taps.weights) {
-      sum[0] += weight * pixel[0];
-      sum[1] += weight * pixel[1];
-      sum[2] += weight * pixel[2];
-      pixel += kChannels;
-    }
-    for (const int32_t channel : sum) {
-      *result++ = CubicByte(channel);
-    }
-  }
 }
 
 // The rows [first, last) of the picture, resized horizontally to the wanted columns.
@@ -104,28 +78,25 @@ Image CubicHorizontal(const Image& image, int64_t first, int64_t last, int64_t w
     }
     return result;
   }
-  const std::vector<Taps> columns = CubicTaps(window.left, window.width, image.width, width);
+  const std::vector<CubicTaps> columns = TapsOf(window.left, window.width, image.width, width);
   for (int64_t row = first; row < last; ++row) {
-    CubicRow(Row(image, row), columns, Row(result, row - first));
+    const int64_t readable = (image.height - row) * image.width * kChannels;
+    CubicColumnsCpu(Row(image, row), readable, columns, Row(result, row - first));
   }
   return result;
 }
 
 // `image` holds the rows of the source from `first` on.
-Image CubicVertical(const Image& image, int64_t first, std::span<const Taps> rows) {
-  Image result = BlackImage(static_cast<int64_t>(rows.size()), image.width);
-  std::vector<int32_t> sums(static_cast<size_t>(image.width * kChannels));
-  int64_t row = 0;
-  for (const Taps& taps : rows) {
-    std::ranges::fill(sums, 1 << (kCubicBits - 1));
-    int64_t from = taps.first - first;
-    for (const int32_t weight : taps.weights) {
-      const uint8_t* source = Row(image, from++);
-      for (size_t i = 0; i < sums.size(); ++i) {
-        sums[i] += weight * source[i];
-      }
+Image CubicVertical(const Image& image, int64_t first, std::span<const CubicTaps> taps) {
+  Image result = BlackImage(static_cast<int64_t>(taps.size()), image.width);
+  std::vector<const uint8_t*> sources;
+  for (size_t row = 0; row < taps.size(); ++row) {
+    sources.clear();
+    for (size_t k = 0; k < taps[row].weights.size(); ++k) {
+      sources.push_back(Row(image, taps[row].first - first + static_cast<int64_t>(k)));
     }
-    std::ranges::transform(sums, Row(result, row++), CubicByte);
+    CubicRowsCpu(sources, taps[row].weights, image.width * kChannels,
+                 Row(result, static_cast<int64_t>(row)));
   }
   return result;
 }
@@ -141,7 +112,7 @@ Image ResizeBicubic(const Image& image, int64_t height, int64_t width, const Win
   if (height == image.height) {
     return CubicHorizontal(image, window.top, window.top + window.height, width, window);
   }
-  const std::vector<Taps> rows = CubicTaps(window.top, window.height, image.height, height);
+  const std::vector<CubicTaps> rows = TapsOf(window.top, window.height, image.height, height);
   const int64_t first = rows.front().first;
   const int64_t last = rows.back().first + static_cast<int64_t>(rows.back().weights.size());
   return CubicVertical(CubicHorizontal(image, first, last, width, window), first, rows);

@@ -2,11 +2,13 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <optional>
 #include <stdexcept>
 #include <utility>
 
 #include <gtest/gtest.h>
 
+#include "model/ops/instruction_set.h"
 #include "tests/oracle/synthetic.h"
 
 namespace spatialmamba {
@@ -26,6 +28,22 @@ TEST(ResizeBicubicTest, AWindowEqualsThatPartOfTheWholeResult) {
       EXPECT_TRUE(
           std::equal(Row(part, row), Row(part, row) + part.width * 3, Row(whole, row + 3) + 15))
           << height << " x " << width << ", row " << row;
+    }
+  }
+}
+
+TEST(ResizeBicubicTest, EveryInstructionSetGivesTheSameBytes) {
+  for (const auto& [height, width] :
+       {std::pair{17, 23}, std::pair{90, 131}, std::pair{1, 1}, std::pair{200, 7}}) {
+    for (const Image& image : {Synthetic(40, 61), Synthetic(1, 1), Synthetic(3, 2)}) {
+      const Window all{.height = height, .width = width};
+      ForceInstructionSet(InstructionSet::kPlain);
+      const Image plain = ResizeBicubic(image, height, width, all);
+      for (const InstructionSet set : AvailableInstructionSets()) {
+        ForceInstructionSet(set);
+        EXPECT_EQ(ResizeBicubic(image, height, width, all).rgb, plain.rgb) << Name(set);
+      }
+      ForceInstructionSet(std::nullopt);
     }
   }
 }
