@@ -46,6 +46,25 @@ HWY_INLINE void StoreUpTo(V v, float* p, int64_t count) {
   std::memcpy(p, lanes, static_cast<size_t>(count) * sizeof(float));
 }
 
+// A vector of a row: all of its lanes, or the first few at the row's end.
+struct WholeVector {
+  HWY_INLINE V Load(const float* p) const { return hn::LoadU(D(), p); }
+  HWY_INLINE void Store(V v, float* p) const { hn::StoreU(v, D(), p); }
+};
+struct PartialVector {
+  int64_t count;
+  HWY_INLINE V Load(const float* p) const { return LoadUpTo(p, count); }
+  HWY_INLINE void Store(V v, float* p) const { StoreUpTo(v, p, count); }
+};
+
+// body(c, vector) for every vector of a row, c being its first channel.
+template <typename Body>
+HWY_INLINE void ForVectors(int64_t channels, const Body& body) {
+  int64_t c = 0;
+  for (; c + kLanes <= channels; c += kLanes) body(c, WholeVector());
+  if (c < channels) body(c, PartialVector{channels - c});
+}
+
 // exp for x <= 0: 2^n * p(r), x = n ln2 + r, |r| <= ln2 / 2, p the Taylor polynomial of degree 7
 // (error 2e-8 on that interval). Below -87 the result is flushed to exp(-87), which is 1e-38.
 HWY_INLINE V ExpNonPositive(V x) {
@@ -124,23 +143,39 @@ struct Moments {
 
 HWY_INLINE Moments MomentsOf(const float* x, int64_t channels, float epsilon) {
   const D d;
-  V sum = hn::Zero(d);
-  for (int64_t c = 0; c < channels; c += kLanes) sum = hn::Add(sum, LoadUpTo(x + c, channels - c));
+  constexpr int kSums = 4;  // independent, or each addition would wait for the one before
+  constexpr int64_t kStep = kSums * kLanes;
   const float count = static_cast<float>(channels);
+  const int64_t whole = channels / kStep * kStep;
+  V sums[kSums];
+  for (V& sum : sums) sum = hn::Zero(d);
+  for (int64_t c = 0; c < whole; c += kStep) {
+    for (int i = 0; i < kSums; ++i) sums[i] = hn::Add(sums[i], hn::LoadU(d, x + c + i * kLanes));
+  }
+  for (int64_t c = whole; c < channels; c += kLanes) {
+    sums[0] = hn::Add(sums[0], LoadUpTo(x + c, channels - c));
+  }
+  const V sum = hn::Add(hn::Add(sums[0], sums[1]), hn::Add(sums[2], sums[3]));
   const float mean = hn::GetLane(hn::SumOfLanes(d, sum)) / count;
   const V m = hn::Set(d, mean);
-  V squares = hn::Zero(d);
-  int64_t c = 0;
-  for (; c + kLanes <= channels; c += kLanes) {
-    const V centred = hn::Sub(hn::LoadU(d, x + c), m);
-    squares = hn::MulAdd(centred, centred, squares);
+  V squares[kSums];
+  for (V& square : squares) square = hn::Zero(d);
+  for (int64_t c = 0; c < whole; c += kStep) {
+    for (int i = 0; i < kSums; ++i) {
+      const V centred = hn::Sub(hn::LoadU(d, x + c + i * kLanes), m);
+      squares[i] = hn::MulAdd(centred, centred, squares[i]);
+    }
   }
-  if (c < channels) {
-    const V centred = hn::IfThenElseZero(hn::FirstN(d, static_cast<size_t>(channels - c)),
-                                         hn::Sub(LoadUpTo(x + c, channels - c), m));
-    squares = hn::MulAdd(centred, centred, squares);
+  for (int64_t c = whole; c < channels; c += kLanes) {
+    const int64_t left = channels - c;
+    V centred = hn::Sub(LoadUpTo(x + c, left), m);
+    if (left < kLanes) {
+      centred = hn::IfThenElseZero(hn::FirstN(d, static_cast<size_t>(left)), centred);
+    }
+    squares[0] = hn::MulAdd(centred, centred, squares[0]);
   }
-  const float variance = hn::GetLane(hn::SumOfLanes(d, squares)) / count;
+  const V square = hn::Add(hn::Add(squares[0], squares[1]), hn::Add(squares[2], squares[3]));
+  const float variance = hn::GetLane(hn::SumOfLanes(d, square)) / count;
   return {mean, 1.0F / std::sqrt(variance + epsilon)};
 }
 
@@ -155,12 +190,11 @@ HWY_INLINE V Normalised(V x, const Moments& moments, V gain, V bias) {
 HWY_INLINE void NormaliseToken(const float* x, int64_t channels, const NormWeights& norm,
                                float* out) {
   const Moments moments = MomentsOf(x, channels, norm.epsilon);
-  for (int64_t c = 0; c < channels; c += kLanes) {
-    const int64_t left = channels - c;
-    StoreUpTo(Normalised(LoadUpTo(x + c, left), moments, LoadUpTo(norm.gain + c, left),
-                         LoadUpTo(norm.bias + c, left)),
-              out + c, left);
-  }
+  ForVectors(channels, [&](int64_t c, auto vector) HWY_ATTR {
+    vector.Store(Normalised(vector.Load(x + c), moments, vector.Load(norm.gain + c),
+                            vector.Load(norm.bias + c)),
+                 out + c);
+  });
 }
 
 template <Activation kActivation>

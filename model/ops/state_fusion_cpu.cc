@@ -137,12 +137,11 @@ void NormaliseAndGate(const StateFusionParams& p, int64_t first_row, int64_t las
     float* out = p.out + token * p.out_stride;
     const float* z = p.z + token * p.z_stride;
     const Moments moments = MomentsOf(out, p.channels, p.norm.epsilon);
-    for (int64_t c = 0; c < p.channels; c += kLanes) {
-      const int64_t left = p.channels - c;
-      const V y = Normalised(LoadUpTo(out + c, left), moments, LoadUpTo(p.norm.gain + c, left),
-                             LoadUpTo(p.norm.bias + c, left));
-      StoreUpTo(hn::Mul(y, Silu(LoadUpTo(z + c, left))), out + c, left);
-    }
+    ForVectors(p.channels, [&](int64_t c, auto vector) HWY_ATTR {
+      const V y = Normalised(vector.Load(out + c), moments, vector.Load(p.norm.gain + c),
+                             vector.Load(p.norm.bias + c));
+      vector.Store(hn::Mul(y, Silu(vector.Load(z + c))), out + c);
+    });
   }
 }
 
