@@ -10,7 +10,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <cstring>
 #include <functional>
 #include <iostream>
 #include <memory>
@@ -28,6 +27,7 @@
 #include "model/runtime/pool_context.h"
 #include "tests/bench/ceilings.h"
 #include "tests/bench/profile.h"
+#include "tests/oracle/float_tensor.h"
 #include "tests/oracle/synthetic.h"
 
 namespace spatialmamba {
@@ -46,17 +46,6 @@ struct Options {
   bool json = false;
 };
 
-Tensor Float32(std::vector<float> values, const std::vector<int64_t>& shape) {
-  Tensor tensor{.dtype = DType::kFloat32, .shape = shape};
-  tensor.strides.resize(shape.size());
-  int64_t stride = 1;
-  for (size_t i = shape.size(); i-- > 0; stride *= shape[i]) tensor.strides[i] = stride;
-  auto storage = std::make_shared<std::vector<std::byte>>(values.size() * sizeof(float));
-  std::memcpy(storage->data(), values.data(), storage->size());
-  tensor.storage = std::move(storage);
-  return tensor;
-}
-
 std::vector<ExpectedTensor> TensorsOf(const ModelSpec& spec) {
   if (spec.task == VisionTask::kDetect) return MaskRcnnTensors(spec);
   if (spec.task == VisionTask::kSegment) return UperNetTensors(spec);
@@ -68,7 +57,7 @@ Checkpoint SyntheticCheckpoint(const ModelSpec& spec) {
   for (const ExpectedTensor& tensor : TensorsOf(spec)) {
     if (tensor.optional) continue;
     checkpoint.tensors[tensor.key] =
-        Float32(oracle::Tensor(1, tensor.key, tensor.shape), tensor.shape);
+        oracle::FloatTensor(oracle::Tensor(1, tensor.key, tensor.shape), tensor.shape);
   }
   return checkpoint;
 }

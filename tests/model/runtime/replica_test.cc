@@ -9,6 +9,7 @@
 #include "model/net/tensor_list.h"
 #include "model/runtime/thread_pool.h"
 #include "model/weights/checkpoint.h"
+#include "tests/oracle/float_tensor.h"
 #include "tests/oracle/synthetic.h"
 
 namespace spatialmamba {
@@ -18,23 +19,12 @@ constexpr Variant kNano{8, {1, 1, 1, 1}};
 constexpr int64_t kClasses = 10;
 const ModelSpec kSpec{VisionTask::kClassify, kNano, kClasses};
 
-Tensor FloatTensor(const std::vector<float>& values, const std::vector<int64_t>& shape) {
-  Tensor tensor{.dtype = DType::kFloat32, .shape = shape};
-  tensor.strides.resize(shape.size());
-  int64_t stride = 1;
-  for (size_t i = shape.size(); i-- > 0; stride *= shape[i]) tensor.strides[i] = stride;
-  auto storage = std::make_shared<std::vector<std::byte>>(values.size() * sizeof(float));
-  std::memcpy(storage->data(), values.data(), storage->size());
-  tensor.storage = std::move(storage);
-  return tensor;
-}
-
 Checkpoint Synthetic() {
   Checkpoint checkpoint;
   for (const ExpectedTensor& tensor : ClassifierTensors(kNano, kClasses)) {
     if (tensor.optional) continue;
     checkpoint.tensors[tensor.key] =
-        FloatTensor(oracle::Tensor(3, tensor.key, tensor.shape), tensor.shape);
+        oracle::FloatTensor(oracle::Tensor(3, tensor.key, tensor.shape), tensor.shape);
   }
   return checkpoint;
 }
