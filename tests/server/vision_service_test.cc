@@ -2,8 +2,11 @@
 // called over loopback.
 #include <zlib.h>
 
+#include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <iterator>
+#include <map>
 #include <set>
 #include <string>
 
@@ -16,6 +19,12 @@ namespace spatialmamba {
 namespace {
 
 using ::testing::HasSubstr;
+
+std::map<int, float> LogitsByClass(const v1::Classification& result) {
+  std::map<int, float> logits;
+  for (const auto& one : result.classes()) logits[one.index()] = one.logit();
+  return logits;
+}
 
 std::string ReadPhoto(const std::string& name) {
   std::ifstream in(std::string(SPATIALMAMBA_SOURCE_DIR) + "/tests/data/clothing/" + name,
@@ -307,6 +316,54 @@ TEST_F(VisionServiceTest, ModelsAreDescribed) {
   unknown.mutable_model()->set_name("none");
   grpc::ClientContext third;
   EXPECT_EQ(client_->stub().GetModel(&third, unknown, &one).error_code(), grpc::NOT_FOUND);
+}
+
+TEST_F(VisionServiceTest, AModelInBfloat16SaysSoAndAnswersNearlyTheSame) {
+  WriteTinyModel(folder_.path() / "tiny.safetensors", {});
+  app_ = StartApp(
+      "listen: 127.0.0.1:0\n"
+      "admin: 127.0.0.1:0\n"
+      "log: {level: error}\n"
+      "models:\n"
+      "  - {name: exact, weights: tiny.safetensors}\n"
+      "  - {name: half, weights: tiny.safetensors, precision: bf16}\n",
+      folder_.path());
+  ASSERT_NE(app_, nullptr);
+  client_ = std::make_unique<TestClient>(app_->grpc_address().port);
+  v1::ListModelsResponse list;
+  grpc::ClientContext context;
+  ASSERT_TRUE(client_->stub().ListModels(&context, {}, &list).ok());
+  ASSERT_EQ(list.models_size(), 2);
+  EXPECT_EQ(list.models(0).precision(), "fp32");
+  EXPECT_EQ(list.models(1).precision(), "bf16");
+  EXPECT_THAT(MetricsPage(), testing::HasSubstr("model=\"half\",precision=\"bf16\""));
+
+  v1::ClassifyRequest request;
+  request.set_include_logits(true);
+  request.set_top_k(10);
+  for (int i = 0; i < 5; ++i) AddRaw(i, 40 + 9 * i, 70, request);
+  request.mutable_model()->set_name("exact");
+  const Reply exact = client_->Classify(request);
+  request.mutable_model()->set_name("half");
+  const Reply half = client_->Classify(request);
+  ASSERT_TRUE(exact.status.ok() && half.status.ok());
+  for (int i = 0; i < 5; ++i) {
+    const std::map<int, float> expected = LogitsByClass(exact.response.results(i));
+    const std::map<int, float> actual = LogitsByClass(half.response.results(i));
+    ASSERT_EQ(expected.size(), 10U);
+    float largest = 0;
+    for (const auto& [index, logit] : expected) largest = std::max(largest, std::abs(logit));
+    for (const auto& [index, logit] : expected)
+      EXPECT_NEAR(logit, actual.at(index), 0.03F * largest);
+    EXPECT_NE(expected, actual);
+    // The same bits alone.
+    v1::ClassifyRequest one = request;
+    one.clear_images();
+    *one.add_images() = request.images(i);
+    const Reply alone = client_->Classify(one);
+    ASSERT_TRUE(alone.status.ok());
+    EXPECT_EQ(LogitsByClass(alone.response.results(0)), actual);
+  }
 }
 
 TEST_F(VisionServiceTest, ResultsComeInTheOrderOfTheImages) {
