@@ -301,7 +301,7 @@ void AllPanels(const GemmParams& p, int64_t first_panel, int64_t last_panel) {
       TileParams tile{.x = kHalf ? p.staging : p.x,
                       .x_stride = kHalf ? PackedStride<kProduct>(inputs) : p.x_stride,
                       .x_pairs = reinterpret_cast<const Pair*>(p.staging),
-                      .x_pairs_stride = PackedStride<kProduct>(inputs),
+                      .x_pairs_stride = kHalf ? PackedStride<kProduct>(inputs) : 0,
                       .panel = kHalf ? nullptr : p.weights->panel(i) + c,
                       .pairs = kHalf ? p.weights->pairs(i) + c : nullptr,
                       .inputs = inputs,
