@@ -26,6 +26,7 @@ struct SegmentOutput {
   PixelSize logits_size;
   PixelSize input;
   std::vector<float> logits;
+  bool operator==(const SegmentOutput&) const = default;
 };
 
 }  // namespace spatialmamba
