@@ -24,12 +24,14 @@ struct Detection {
   Box box;  // in pixels of the network's input
   float score = 0;
   int64_t label = 0;
+  bool operator==(const Detection&) const = default;
 };
 
 struct DetectOutput {
   std::vector<Detection> detections;  // best score first, then by proposal and class
   // [detections, kMaskSide, kMaskSide] of each detection's own class; empty without masks.
   std::vector<float> mask_probabilities;
+  bool operator==(const DetectOutput&) const = default;
 };
 
 }  // namespace spatialmamba

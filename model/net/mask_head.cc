@@ -13,9 +13,10 @@ constexpr int64_t kCells = kMaskSide / 2;
 // Boxes that go through the head together: bounds the memory, whatever the batch.
 constexpr int64_t kRoisAtOnce = 64;
 
-// [inputs, outputs, 2, 2], as PyTorch keeps a transposed convolution, as rows of (tap, output); the
-// bias once for each tap.
-LinearLayer MakeUpsample(const BoundTensors& tensors, const std::string& key, int64_t channels) {
+}  // namespace
+
+LinearLayer MakeMaskUpsample(const BoundTensors& tensors, const std::string& key,
+                             int64_t channels) {
   const std::vector<float>& weight = tensors.at(key + ".weight");
   const std::vector<float>& bias = tensors.at(key + ".bias");
   std::vector<float> rows(weight.size());
@@ -32,11 +33,9 @@ LinearLayer MakeUpsample(const BoundTensors& tensors, const std::string& key, in
   return {PackedMatrix(rows, 4 * channels, channels, tensors.matrices()), std::move(repeated)};
 }
 
-}  // namespace
-
 MaskHead::MaskHead(const BoundTensors& tensors, const std::string& key, int64_t channels)
     : channels_(channels),
-      upsample_(MakeUpsample(tensors, key + ".upsample", channels)),
+      upsample_(MakeMaskUpsample(tensors, key + ".upsample", channels)),
       class_weights_(tensors.at(key + ".conv_logits.weight")),
       class_bias_(tensors.at(key + ".conv_logits.bias")) {
   for (size_t i = 0; i < convs_.size(); ++i) {

@@ -14,6 +14,10 @@
 
 namespace spatialmamba {
 
+// The transposed convolution [inputs, outputs, 2, 2] below `key`, as PyTorch keeps it, as a linear
+// layer with rows of (tap, output); the bias once for each tap.
+LinearLayer MakeMaskUpsample(const BoundTensors& tensors, const std::string& key, int64_t channels);
+
 // The mask head of Mask R-CNN: RoIAlign 14x14, four convolutions, a transposed one to 28x28, and a
 // probability for the box's own class. Const after construction.
 class MaskHead {
