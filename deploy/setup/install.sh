@@ -1,8 +1,9 @@
 #!/bin/bash
-# install.sh build|test|lint|tidy...: installs what is missing for these, on a bare Debian 12 with git and make. It asks for
+# install.sh build|test|cuda|lint|tidy...: installs what is missing for these, on a bare Debian 12 with git and make. It asks for
 # nothing when everything is there, so the Makefile runs it first every time.
 #   build  compilers and libraries from Debian, LibTorch's CPU part, the Python environment of the client and the demonstration
 #   test   promtool
+#   cuda   a compiler for GPU code, where no CUDA toolkit is installed
 #   lint   formatters and checkers
 #   tidy   clang-tidy
 # Everything that is not a system package goes to $SPATIALMAMBA_DEPS, by default ~/.cache/spatial-mamba.
@@ -20,10 +21,11 @@ for part in "$@"; do
       "$here/python-environment.sh" python "$here/python-requirements.txt"
       ;;
     test) "$here/promtool.sh" ;;
+    cuda) "$here/cuda-compiler.sh" ;;
     lint) "$here/python-environment.sh" lint "$here/lint-requirements.txt" ;;
     tidy) ;;
     *)
-      printf 'install.sh: "%s" is none of build, test, lint, tidy\n' "$part" >&2
+      printf 'install.sh: "%s" is none of build, test, cuda, lint, tidy\n' "$part" >&2
       exit 2
       ;;
   esac

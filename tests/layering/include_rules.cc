@@ -39,14 +39,19 @@ struct Library {
   std::vector<std::string_view> homes;
 };
 
-const std::array<Library, 4>& Libraries() {
-  static const std::array<Library, 4> kLibraries = {{
+const std::array<Library, 5>& Libraries() {
+  static const std::array<Library, 5> kLibraries = {{
       {"LibTorch", {"torch/", "ATen/", "c10/", "caffe2/"}, {"model/weights/"}},
       {"gRPC and protobuf", {"grpc/", "grpcpp/", "google/"}, {"server/", "clients/", "proto/"}},
       {"prometheus-cpp", {"prometheus/"}, {"server/"}},
       {"an image library",
        {"opencv2/", "turbojpeg.h", "jpeglib.h", "png.h", "webp/", "tiff"},
        {"model/image/", "model/tasks/"}},
+      // Kernels include model/ops/kernel.h instead, or they could not run on the CPU for tests.
+      {"CUDA",
+       {"cuda", "cooperative_groups", "driver_types.h", "curand", "cub/", "thrust/"},
+       {"model/ops/kernel.h", "model/ops/launch_error.h", "model/ops/cuda_api.cc",
+        "model/runtime/cuda_devices.cc"}},
   }};
   return kLibraries;
 }

@@ -54,6 +54,10 @@ INSTANTIATE_TEST_SUITE_P(
                     Example{"server/app.cc", "ATen/ATen.h"},
                     Example{"clients/cli.cc", "model/net/model_spec.h"},
                     Example{"clients/cli.cc", "server/config.h"},
+                    Example{"model/ops/scan_cuda.cu", "cuda_runtime.h"},
+                    Example{"model/ops/scan_cuda.cu", "cub/cub.cuh"},
+                    Example{"model/ops/scan_cuda.cu", "model/net/layers.h"},
+                    Example{"model/net/cuda_backbone.cc", "cuda_runtime_api.h"},
                     Example{"model/ops/gemm.cc", "../net/layers.h"}));
 
 class Allowed : public testing::TestWithParam<Example> {};
@@ -65,6 +69,9 @@ TEST_P(Allowed, IsNotReported) {
 INSTANTIATE_TEST_SUITE_P(
     IncludeRules, Allowed,
     testing::Values(Example{"model/ops/gemm.cc", "hwy/highway.h"},
+                    Example{"model/ops/kernel.h", "cuda_on_host.h"},
+                    Example{"model/ops/kernel.h", "cuda_bf16.h"},
+                    Example{"model/ops/scan_cuda.cu", "model/ops/kernel.h"},
                     Example{"model/net/layers.cc", "model/ops/gemm.h"},
                     Example{"model/runtime/replica.cc", "model/net/classifier.h"},
                     Example{"model/weights/tensor.cc", "ATen/Functions.h"},
