@@ -47,32 +47,43 @@ MetricsOptions ToMetricsOptions(const Config& config, const ModelTable& models,
 
 double Seconds(Duration duration) { return std::chrono::duration<double>(duration).count(); }
 
-// What computes, and what of GPUs there is but is not used by this version.
-void LogDevice(const ThreadPool& threads) {
-  const CudaDevices gpus = ListCudaDevices();
+// What computes, and why it is not a GPU where `auto` found none.
+void LogDevices(const Devices& devices, const CudaDevices& found, const ThreadPool& threads) {
+  std::vector<std::string> gpus;
+  for (const int gpu : devices.gpus) {
+    gpus.push_back(found.devices[static_cast<size_t>(gpu)].name);
+  }
+  if (!gpus.empty()) {
+    Log(LogLevel::kInfo, "device",
+        {{"device", absl::StrJoin(devices.names, ", ")}, {"gpus", absl::StrJoin(gpus, ", ")}});
+    return;
+  }
   Log(LogLevel::kInfo, "device",
       {{"device", "cpu"},
        {"threads", threads.threads()},
        {"instruction_set", Name(CurrentInstructionSet())},
-       {"unused_gpus", gpus.names.empty() ? gpus.why_none : absl::StrJoin(gpus.names, ", ")}});
+       {"no_gpu", devices.why_cpu.empty() ? "as configured" : devices.why_cpu}});
 }
 
 }  // namespace
 
 std::string ServerVersion() { return SPATIALMAMBA_VERSION; }
 
-App::App(const Config& config, std::unique_ptr<ThreadPool> threads, std::vector<ServedModel> models)
+App::App(const Config& config, Parts parts)
     : config_(config),
-      threads_(std::move(threads)),
-      models_(std::move(models)),
-      metrics_(ToMetricsOptions(config_, models_, devices_)),
-      load_(clock_, static_cast<int>(devices_.size())),
+      devices_(std::move(parts.devices)),
+      on_failure_(std::move(parts.on_failure)),
+      threads_(std::move(parts.threads)),
+      models_(std::move(parts.models)),
+      metrics_(ToMetricsOptions(config_, models_, devices_.names)),
+      load_(clock_, static_cast<int>(devices_.names.size())),
       batch_metrics_(metrics_, load_),
       pipeline_({.limits = config_.limits,
                  .decode_threads = Threads(config_.decode_threads),
-                 .devices = static_cast<int>(devices_.size())},
-                {models_, metrics_, batch_metrics_, clock_}),
-      vision_({pipeline_, models_, config_.limits, devices_, metrics_, load_}) {
+                 .devices = static_cast<int>(devices_.names.size())},
+                {models_, metrics_, batch_metrics_, clock_,
+                 [this](int device, const std::string& why) { DeviceFailed(device, why); }}),
+      vision_({pipeline_, models_, config_.limits, devices_.names, metrics_, load_}) {
   metrics_.SetQueueSource([this](int model) {
     const QueueState queue = pipeline_.Queue(model);
     return QueueSample{.depth = queue.depth,
@@ -80,20 +91,29 @@ App::App(const Config& config, std::unique_ptr<ThreadPool> threads, std::vector<
                        .oldest_age = queue.oldest_age,
                        .predicted_drain = queue.predicted_drain};
   });
+  metrics_.SetDeviceSource([this](int device) { return SampleDevice(device); });
 }
 
 App::~App() {
-  if (grpc_.server && state_ != HealthState::kDraining) StopGrpc(clock_.Now());
+  if (grpc_.server && !stopped_) StopGrpc(clock_.Now());
   metrics_.SetQueueSource({});
+  metrics_.SetDeviceSource({});
 }
 
-absl::StatusOr<std::unique_ptr<App>> App::Start(const Config& config) {
+absl::StatusOr<std::unique_ptr<App>> App::Start(const Config& config,
+                                                std::function<void()> on_failure) {
   if (const absl::Status status = CheckSupported(config); !status.ok()) return status;
+  const CudaDevices found = ListCudaDevices();
+  absl::StatusOr<Devices> devices = ChooseDevices(config.device, found);
+  if (!devices.ok()) return devices.status();
   auto threads = std::make_unique<ThreadPool>(Threads(config.threads));
-  LogDevice(*threads);
-  absl::StatusOr<std::vector<ServedModel>> models = LoadModels(config, *threads);
+  LogDevices(*devices, found, *threads);
+  absl::StatusOr<std::vector<ServedModel>> models = LoadModels(config, *devices, *threads);
   if (!models.ok()) return models.status();
-  std::unique_ptr<App> app(new App(config, std::move(threads), *std::move(models)));
+  std::unique_ptr<App> app(new App(config, {.devices = *std::move(devices),
+                                            .threads = std::move(threads),
+                                            .models = *std::move(models),
+                                            .on_failure = std::move(on_failure)}));
   if (absl::Status status = app->Listen(); !status.ok()) return status;
   if (absl::Status status = app->WarmUpModels(); !status.ok()) return status;
   app->SetState(HealthState::kServing);
@@ -125,7 +145,7 @@ absl::Status App::WarmUpModels() {
     const auto index = static_cast<int>(i);
     Profile profile;
     try {
-      profile = WarmUp(model, *model.replicas.front());
+      profile = WarmUpOne(model);
     } catch (const std::exception& error) {
       return absl::InternalError(absl::StrCat("models.", i, " (", model.name,
                                               "): a first forward pass failed: ", error.what()));
@@ -144,7 +164,51 @@ absl::Status App::WarmUpModels() {
   return absl::OkStatus();
 }
 
+// On all devices; the slowest counts, as any may be the next.
+Profile App::WarmUpOne(const ServedModel& model) const {
+  Profile slowest;
+  Duration taken = Duration::zero();
+  for (const std::unique_ptr<Replica>& replica : model.replicas) {
+    const Profile profile = WarmUp(model, *replica);
+    taken += profile.taken;
+    if (profile.seconds_per_pixel >= slowest.seconds_per_pixel) slowest = profile;
+  }
+  slowest.taken = taken;
+  return slowest;
+}
+
+DeviceSample App::SampleDevice(int device) const {
+  DeviceSample sample;
+  const auto index = static_cast<size_t>(device);
+  if (!devices_.gpus.empty()) {
+    const CudaMemory memory = CudaMemoryOf(devices_.gpus[index]);
+    sample.memory_used = static_cast<double>(memory.total - memory.free);
+    sample.memory_total = static_cast<double>(memory.total);
+  }
+  for (const ServedModel& model : models_.models()) {
+    const DeviceErrorCounts errors = model.replicas[index]->Errors();
+    for (size_t kind = 0; kind < errors.size(); ++kind) sample.errors[kind] += errors[kind];
+  }
+  return sample;
+}
+
+// Called by the device's worker, for every batch that it gives to the device from now on.
+void App::DeviceFailed(int device, const std::string& why) {
+  if (failed()) return;
+  {
+    const std::lock_guard lock(state_mutex_);
+    failure_ = why;
+  }
+  SetState(HealthState::kFailed);
+  Log(LogLevel::kError, "device_failed",
+      {{"device", devices_.names[static_cast<size_t>(device)]}, {"why", why}});
+  pipeline_.Abandon();
+  if (on_failure_) on_failure_();
+}
+
 void App::SetState(HealthState state) {
+  const std::lock_guard lock(state_mutex_);
+  if (failed()) return;  // for good
   state_ = state;
   const bool serving = state == HealthState::kServing;
   metrics_.SetHealth(state);
@@ -164,8 +228,10 @@ std::string App::NotReady() const {
       return "";
     case HealthState::kDraining:
       return "the server is shutting down";
-    case HealthState::kFailed:
-      return "the device has failed";
+    case HealthState::kFailed: {
+      const std::lock_guard lock(state_mutex_);
+      return failure_;
+    }
   }
   return "unknown state";
 }
@@ -182,6 +248,7 @@ void App::Drain() {
 // server which it is shutting down, and that must hit neither an accepted call nor one that could
 // be told to go elsewhere.
 void App::StopGrpc(TimePoint deadline) {
+  stopped_ = true;
   const TimePoint begun = clock_.Now();
   const int64_t failed = pipeline_.Drain(deadline);
   WaitUntil(std::min(begun + kFarewell, deadline));

@@ -1,7 +1,9 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -11,6 +13,7 @@
 #include "server/admin.h"
 #include "server/batch_metrics.h"
 #include "server/config.h"
+#include "server/devices.h"
 #include "server/grpc_server.h"
 #include "server/health.h"
 #include "server/load_meter.h"
@@ -18,6 +21,7 @@
 #include "server/model_table.h"
 #include "server/pipeline.h"
 #include "server/vision_service.h"
+#include "server/warm_up.h"
 
 namespace spatialmamba {
 
@@ -29,8 +33,10 @@ std::string ServerVersion();
 class App {
  public:
   // Loads the models, listens, warms up; ready when it returns. An error is one line for the
-  // operator.
-  static absl::StatusOr<std::unique_ptr<App>> Start(const Config& config);
+  // operator. `on_failure` is called, on some thread, if a device fails later: then no request is
+  // accepted any more, and the owner should Drain and end the process.
+  static absl::StatusOr<std::unique_ptr<App>> Start(const Config& config,
+                                                    std::function<void()> on_failure = {});
   // Ends what is in flight at once, if Drain was not called.
   ~App();
   App(const App&) = delete;
@@ -45,30 +51,45 @@ class App {
   // admin port serves until the destructor. Blocks; once.
   void Drain();
 
+  // Whether a device has failed.
+  bool failed() const { return state_ == HealthState::kFailed; }
   Metrics& metrics() { return metrics_; }
 
  private:
-  App(const Config& config, std::unique_ptr<ThreadPool> threads, std::vector<ServedModel> models);
+  struct Parts {
+    Devices devices;
+    std::unique_ptr<ThreadPool> threads;
+    std::vector<ServedModel> models;
+    std::function<void()> on_failure;
+  };
+  App(const Config& config, Parts parts);
 
   absl::Status Listen();
   absl::Status WarmUpModels();
+  Profile WarmUpOne(const ServedModel& model) const;
+  DeviceSample SampleDevice(int device) const;
+  void DeviceFailed(int device, const std::string& why);
   void SetState(HealthState state);
   std::string NotReady() const;
   void StopGrpc(TimePoint deadline);
   void WaitUntil(TimePoint time);
 
   const Config config_;
-  const std::vector<std::string> devices_ = {"cpu"};
+  const Devices devices_;
+  const std::function<void()> on_failure_;
   SteadyClock clock_;
   const std::unique_ptr<ThreadPool> threads_;
   const ModelTable models_;
   Metrics metrics_;
   LoadMeter load_;
   BatchMetrics batch_metrics_;
-  Pipeline pipeline_;
   HealthService health_;
-  VisionService vision_;
+  mutable std::mutex state_mutex_;  // guards failure_; orders the state with what is told of it
+  std::string failure_;             // of the device
   std::atomic<HealthState> state_ = HealthState::kStarting;
+  Pipeline pipeline_;  // its workers may tell of a failure until it is destroyed
+  VisionService vision_;
+  bool stopped_ = false;  // gRPC
   // The ports, last: nobody comes in any more when the rest is destroyed.
   std::unique_ptr<AdminServer> admin_;
   GrpcServer grpc_;

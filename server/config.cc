@@ -120,7 +120,6 @@ absl::Status CheckSupported(const Config& config) {
   if (config.oip.allow_client_shm) return Unsupported("oip.allow_client_shm", "write false");
   if (config.oip.allow_repository_control)
     return Unsupported("oip.allow_repository_control", "write false");
-  if (config.device.kind == DeviceKind::kCuda) return Unsupported("device", "write auto or cpu");
   return absl::OkStatus();
 }
 

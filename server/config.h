@@ -29,7 +29,8 @@ struct Endpoint {
 
 enum class DeviceKind { kAuto, kCpu, kCuda };
 
-// `auto`, `cpu`, `cuda` (every GPU), or a list such as [cuda:0, cuda:2].
+// `auto` (every GPU that can be used, else the CPU), `cpu`, `cuda` (the same without the CPU), or a
+// list such as [cuda:0, cuda:2].
 struct DeviceConfig {
   DeviceKind kind = DeviceKind::kAuto;
   std::vector<int> cuda;  // GPU numbers, without repetition; empty: all of them
@@ -164,7 +165,7 @@ struct ModelConfig {
   std::string
       classes_source;  // "imagenet", "coco", "ade20k" or a file; empty: listed or from metadata
   std::optional<std::vector<ClassLabel>> classes;  // already read from `classes_source`
-  Precision precision = Precision::kAuto;
+  Precision precision = Precision::kAuto;          // bf16 on GPUs, fp32 on the CPU
   PreprocessConfig preprocess;
   HeadConfig head;
   BatchingConfig batching;  // the general bounds with this model's overrides

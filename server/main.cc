@@ -21,6 +21,9 @@ struct Arguments {
   std::string ports_file;
 };
 
+// The exit status; 1 is for what keeps the server from starting.
+constexpr int kDeviceFailed = 2;
+
 int Fail(const absl::Status& status) {
   std::cerr << "spatial-mamba-server: " << std::string(status.message()) << std::endl;
   return 1;
@@ -36,7 +39,7 @@ int Run(const Arguments& arguments) {
     return 0;
   }
   ConfigureLog(config->log);
-  absl::StatusOr<std::unique_ptr<App>> app = App::Start(*config);
+  absl::StatusOr<std::unique_ptr<App>> app = App::Start(*config, RequestStop);
   if (!app.ok()) return Fail(app.status());
   if (!arguments.ports_file.empty()) {
     const absl::Status status = WritePortsFile(arguments.ports_file, (*app)->grpc_address().port,
@@ -45,7 +48,7 @@ int Run(const Arguments& arguments) {
   }
   WaitForStopSignal();
   (*app)->Drain();
-  return 0;
+  return (*app)->failed() ? kDeviceFailed : 0;
 }
 
 }  // namespace

@@ -86,6 +86,14 @@ struct Families {
   prometheus::Family<prometheus::Counter>& busy =
       add.Counters("executor_busy_seconds_total",
                    "Time that a device spent on batches; its rate is the duty cycle.");
+  prometheus::Family<prometheus::Counter>& device_errors =
+      add.Counters("device_errors_total",
+                   "Batches that went wrong on a device: for want of memory, for another reason, "
+                   "by numbers that are not finite; and what showed that the device has failed.");
+  prometheus::Family<prometheus::Gauge>& device_memory_used =
+      add.Gauges("device_memory_used_bytes", "Memory of a GPU in use, by whatever process.");
+  prometheus::Family<prometheus::Gauge>& device_memory_total =
+      add.Gauges("device_memory_total_bytes", "Memory of a GPU.");
   prometheus::Family<prometheus::Gauge>& model_info =
       add.Gauges("model_info", "What is configured; always 1.");
   prometheus::Family<prometheus::Gauge>& model_loaded =

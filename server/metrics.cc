@@ -126,13 +126,24 @@ struct Metrics::Series {
     Gauge& predicted_drain_seconds;
   };
 
+  struct Device {
+    std::vector<Counter*> errors;  // by DeviceErrorKind
+    Gauge* memory_used = nullptr;  // null: of a CPU, whose memory is the process's
+    Gauge* memory_total = nullptr;
+    DeviceErrorCounts counted = {};
+  };
+
   Series(prometheus::Registry& registry, const MetricsOptions& options);
+  void AddDevice(const std::string& name, const Families& families);
+  void Fill(int model, const QueueSample& sample) const;
+  void Fill(int device, const DeviceSample& sample);
   void AddMethod(size_t method, const Families& families, const MetricsOptions& options,
                  const std::vector<std::string>& labels);
 
   std::vector<MethodMetrics> methods;           // by Method
   std::vector<ModelMetrics> models;             // by model index
   std::vector<Queue> queues;                    // by model index
+  std::vector<Device> devices;                  // by device index
   std::vector<std::vector<Requests>> requests;  // by Method; then no model, or 1 + model index
   std::vector<std::map<std::string, Counter*, std::less<>>> errors;  // by Method
   std::vector<Gauge*> health;                                        // by HealthState
@@ -159,6 +170,7 @@ Metrics::Series::Series(prometheus::Registry& registry, const MetricsOptions& op
               {"sha256", info.sha256}})
         .Set(1);
   }
+  for (const std::string& device : options.devices) AddDevice(device, families);
   families.build_info.Add({{"version", options.version}}).Set(1);
   health = AddEach(families.health_state, {}, "state", kHealthStateNames);
 }
@@ -189,6 +201,34 @@ void Metrics::Series::AddMethod(size_t method, const Families& families,
   const std::vector<Counter*> counters =
       AddEach(families.request_errors, method_label, "reason", reasons);
   for (size_t i = 0; i < reasons.size(); ++i) by_reason[reasons[i]] = counters[i];
+}
+
+void Metrics::Series::AddDevice(const std::string& name, const Families& families) {
+  const Labels label = {{"device", name}};
+  Device& device = devices.emplace_back();
+  device.errors = AddEach(families.device_errors, label, "kind", kDeviceErrorNames);
+  if (name == "cpu") return;
+  device.memory_used = &families.device_memory_used.Add(label);
+  device.memory_total = &families.device_memory_total.Add(label);
+}
+
+void Metrics::Series::Fill(int model, const QueueSample& sample) const {
+  const Queue& queue = queues[static_cast<size_t>(model)];
+  queue.depth.Set(static_cast<double>(sample.depth));
+  queue.capacity.Set(static_cast<double>(sample.capacity));
+  queue.oldest_age_seconds.Set(sample.oldest_age.count());
+  queue.predicted_drain_seconds.Set(sample.predicted_drain.count());
+}
+
+void Metrics::Series::Fill(int index, const DeviceSample& sample) {
+  Device& device = devices[static_cast<size_t>(index)];
+  for (size_t kind = 0; kind < kDeviceErrorKinds; ++kind) {
+    device.errors[kind]->Increment(static_cast<double>(sample.errors[kind] - device.counted[kind]));
+  }
+  device.counted = sample.errors;
+  if (device.memory_total == nullptr || sample.memory_total == 0) return;
+  device.memory_used->Set(sample.memory_used);
+  device.memory_total->Set(sample.memory_total);
 }
 
 Metrics::Metrics(const MetricsOptions& options)
@@ -230,21 +270,24 @@ void Metrics::SetHealth(HealthState state) {
 }
 
 void Metrics::SetQueueSource(std::function<QueueSample(int)> source) {
-  const std::lock_guard lock(queue_source_mutex_);
+  const std::lock_guard lock(source_mutex_);
   queue_source_ = std::move(source);
+}
+
+void Metrics::SetDeviceSource(std::function<DeviceSample(int)> source) {
+  const std::lock_guard lock(source_mutex_);
+  device_source_ = std::move(source);
 }
 
 std::string Metrics::Serialize() {
   std::vector<prometheus::MetricFamily> families;
   {
-    const std::lock_guard lock(queue_source_mutex_);
-    for (size_t i = 0; queue_source_ && i < series_->queues.size(); ++i) {
-      const QueueSample sample = queue_source_(static_cast<int>(i));
-      const Series::Queue& queue = series_->queues[i];
-      queue.depth.Set(static_cast<double>(sample.depth));
-      queue.capacity.Set(static_cast<double>(sample.capacity));
-      queue.oldest_age_seconds.Set(sample.oldest_age.count());
-      queue.predicted_drain_seconds.Set(sample.predicted_drain.count());
+    const std::lock_guard lock(source_mutex_);
+    for (int i = 0; queue_source_ && i < static_cast<int>(series_->queues.size()); ++i) {
+      series_->Fill(i, queue_source_(i));
+    }
+    for (int i = 0; device_source_ && i < static_cast<int>(series_->devices.size()); ++i) {
+      series_->Fill(i, device_source_(i));
     }
     families = registry_.Collect();
   }

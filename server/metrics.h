@@ -15,6 +15,8 @@
 #include "prometheus/histogram.h"
 #include "prometheus/registry.h"
 
+#include "model/runtime/device_error.h"
+
 namespace spatialmamba {
 
 // The methods of VisionService, and their names as label values.
@@ -64,6 +66,13 @@ struct QueueSample {
   int64_t capacity = 0;  // images
   std::chrono::duration<double> oldest_age{0};
   std::chrono::duration<double> predicted_drain{0};
+};
+
+// A device at the moment of a scrape.
+struct DeviceSample {
+  double memory_used = 0;   // bytes
+  double memory_total = 0;  // 0: not known now
+  DeviceErrorCounts errors = {};
 };
 
 // Every metric of the server. All are registered by the constructor; afterwards they are only
@@ -125,9 +134,10 @@ class Metrics {
   void CountError(Method method, std::string_view reason);
   void SetHealth(HealthState state);
 
-  // Asked for every model at each scrape. An empty function detaches it; afterwards the old one is
-  // no longer called.
+  // Asked for every model, or device, at each scrape. An empty function detaches it; afterwards the
+  // old one is no longer called.
   void SetQueueSource(std::function<QueueSample(int model)> source);
+  void SetDeviceSource(std::function<DeviceSample(int device)> source);
 
   // The page for /metrics, in Prometheus' text format.
   std::string Serialize();
@@ -137,8 +147,9 @@ class Metrics {
 
   prometheus::Registry registry_;
   std::unique_ptr<Series> series_;
-  std::mutex queue_source_mutex_;  // guards queue_source_ and the gauges filled from it
+  std::mutex source_mutex_;  // guards the sources and what is filled from them
   std::function<QueueSample(int)> queue_source_;
+  std::function<DeviceSample(int)> device_source_;
 };
 
 }  // namespace spatialmamba

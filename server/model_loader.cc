@@ -3,15 +3,20 @@
 #include <algorithm>
 #include <chrono>
 #include <exception>
+#include <limits>
 #include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "model/runtime/cpu_replica.h"
+#include "model/runtime/cuda_devices.h"
+#include "model/runtime/cuda_replica.h"
 #include "model/runtime/network.h"
 #include "model/weights/checkpoint.h"
 #include "server/log.h"
 #include "server/memory.h"
+#include "server/warm_up.h"
 
 namespace spatialmamba {
 namespace {
@@ -42,9 +47,11 @@ absl::Status CheckComplete(const std::string& entry, const ModelConfig& config) 
 }
 
 // The sizes of the network: as configured, else as the file's shapes tell them, else as published.
-ModelSpec SpecOf(const Checkpoint& checkpoint, const ModelConfig& config) {
+ModelSpec SpecOf(const Checkpoint& checkpoint, const ModelConfig& config, const Devices& devices) {
   ModelSpec spec{.task = *config.task, .variant = *config.variant};
-  if (config.precision == Precision::kBf16) spec.matrices = MatrixType::kBfloat16;
+  const Precision chosen = devices.gpus.empty() ? Precision::kFp32 : Precision::kBf16;
+  const Precision precision = config.precision == Precision::kAuto ? chosen : config.precision;
+  if (precision == Precision::kBf16) spec.matrices = MatrixType::kBfloat16;
   ReadHeadSizes(checkpoint, spec);
   const HeadConfig& head = config.head;
   spec.detect.fpn_channels = head.fpn_channels.value_or(spec.detect.fpn_channels);
@@ -83,17 +90,72 @@ absl::Status FillClasses(const std::string& entry, int64_t outputs, ModelConfig&
   return absl::OkStatus();
 }
 
-// How many pixels of network input half of the memory is enough for.
-int64_t PixelsOfMemory(const Replica& replica, size_t models) {
+// How many pixels of network input so much memory is enough for.
+int64_t PixelsOfMemory(const Replica& replica, int64_t bytes) {
   constexpr int64_t kSide = 512;
   const int64_t bytes_per_pixel =
       std::max<int64_t>(1, replica.WorkspaceBytes(kSide, kSide) / (kSide * kSide));
-  return std::max<int64_t>(kSide * kSide,
-                           UsableMemory() / 2 / static_cast<int64_t>(models) / bytes_per_pixel);
+  return std::max<int64_t>(kSide * kSide, bytes / bytes_per_pixel);
 }
 
-absl::StatusOr<ServedModel> LoadModel(const std::string& entry, ModelConfig config, size_t models,
-                                      ThreadPool& pool) {
+// Deals out the memory of devices to models, one after the other.
+class Loader {
+ public:
+  Loader(const Devices& devices, size_t models, ThreadPool& pool)
+      : devices_(devices),
+        models_(models),
+        left_(static_cast<int64_t>(models)),
+        promised_(devices.gpus.size()),
+        pool_(pool) {}
+
+  absl::StatusOr<ServedModel> Load(const std::string& entry, ModelConfig config);
+
+ private:
+  void AddReplicas(const Checkpoint& checkpoint, ServedModel& model);
+  int64_t AddGpuReplica(size_t index, const Checkpoint& checkpoint, ServedModel& model);
+
+  const Devices& devices_;
+  const size_t models_;
+  int64_t left_;                   // models that are not loaded yet
+  std::vector<int64_t> promised_;  // by GPU: bytes that models may take when they need them
+  ThreadPool& pool_;
+};
+
+void Loader::AddReplicas(const Checkpoint& checkpoint, ServedModel& model) {
+  int64_t pixels = std::numeric_limits<int64_t>::max();
+  if (devices_.gpus.empty()) {
+    model.replicas.push_back(std::make_unique<CpuReplica>(model.spec, checkpoint, pool_));
+    pixels =
+        PixelsOfMemory(*model.replicas.front(), UsableMemory() / 2 / static_cast<int64_t>(models_));
+  }
+  for (size_t i = 0; i < devices_.gpus.size(); ++i) {
+    pixels = std::min(pixels, AddGpuReplica(i, checkpoint, model));
+  }
+  model.max_input_pixels = model.batching.max_batch_pixels;
+  if (model.max_input_pixels == 0) model.max_input_pixels = pixels;
+  --left_;
+}
+
+// Four fifths of what is free are dealt out in equal shares; of each, one half is for the batches
+// that are captured at start, the other for those that are not. Returns the pixels for which that
+// is enough.
+int64_t Loader::AddGpuReplica(size_t index, const Checkpoint& checkpoint, ServedModel& model) {
+  const int gpu = devices_.gpus[index];
+  const auto free = static_cast<int64_t>(CudaMemoryOf(gpu).free);
+  const int64_t share = std::max<int64_t>(0, free - promised_[index]) / 5 * 4 / left_;
+  const NetworkInputSize usual = UsualInput(model.preprocess);
+  const CudaReplicaOptions options{.device = gpu,
+                                   .height = usual.height,
+                                   .width = usual.width,
+                                   .max_batch_size = model.batching.max_batch_size,
+                                   .max_detections = model.detect.max_detections,
+                                   .graph_bytes = static_cast<size_t>(share / 2)};
+  model.replicas.push_back(MakeCudaReplica(model.spec, checkpoint, options, pool_));
+  promised_[index] += share / 2;
+  return PixelsOfMemory(*model.replicas.back(), share / 2);
+}
+
+absl::StatusOr<ServedModel> Loader::Load(const std::string& entry, ModelConfig config) {
   const auto begun = std::chrono::steady_clock::now();
   const std::string file = config.weights.string();
   const Checkpoint checkpoint =
@@ -101,7 +163,7 @@ absl::StatusOr<ServedModel> LoadModel(const std::string& entry, ModelConfig conf
   absl::Status status = ApplyMetadata(checkpoint.metadata, file, config);
   if (!status.ok()) return status;
   if (status = CheckComplete(entry, config); !status.ok()) return status;
-  ModelSpec spec = SpecOf(checkpoint, config);
+  ModelSpec spec = SpecOf(checkpoint, config, devices_);
   if (status = FillClasses(entry, spec.classes, config); !status.ok()) return status;
   spec.classes = static_cast<int64_t>(config.classes->size());
 
@@ -114,11 +176,7 @@ absl::StatusOr<ServedModel> LoadModel(const std::string& entry, ModelConfig conf
   model.detect = DetectDefaults(config.head);
   model.sha256 = checkpoint.sha256;
   model.batching = config.batching;
-  model.replicas.push_back(std::make_unique<Replica>(model.spec, checkpoint, pool));
-  model.max_input_pixels = config.batching.max_batch_pixels;
-  if (model.max_input_pixels == 0) {
-    model.max_input_pixels = PixelsOfMemory(*model.replicas.front(), models);
-  }
+  AddReplicas(checkpoint, model);
   model.load_time = std::chrono::steady_clock::now() - begun;
   Log(LogLevel::kInfo, "model_loaded",
       {{"model", model.name},
@@ -136,13 +194,14 @@ absl::StatusOr<ServedModel> LoadModel(const std::string& entry, ModelConfig conf
 
 }  // namespace
 
-absl::StatusOr<std::vector<ServedModel>> LoadModels(const Config& config, ThreadPool& pool) {
+absl::StatusOr<std::vector<ServedModel>> LoadModels(const Config& config, const Devices& devices,
+                                                    ThreadPool& pool) {
+  Loader loader(devices, config.models.size(), pool);
   std::vector<ServedModel> models;
   for (size_t i = 0; i < config.models.size(); ++i) {
     const std::string entry = absl::StrCat("models.", i);
     try {
-      absl::StatusOr<ServedModel> model =
-          LoadModel(entry, config.models[i], config.models.size(), pool);
+      absl::StatusOr<ServedModel> model = loader.Load(entry, config.models[i]);
       if (!model.ok()) return model.status();
       models.push_back(*std::move(model));
     } catch (const std::exception& error) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "model/runtime/device_error.h"
 #include "model/tasks/preprocess.h"
 #include "server/picture.h"
 #include "server/postprocess.h"
@@ -103,6 +104,7 @@ Pipeline::Pipeline(const Options& options, const Parts& parts)
       models_(parts.models),
       metrics_(parts.metrics),
       clock_(parts.clock),
+      on_device_failure_(parts.on_device_failure),
       batcher_(ToSchedulerOptions(options, parts.models), parts.clock, parts.observer,
                {.prepare = [this](Batcher::Preparation one) { Prepare(std::move(one)); },
                 .run = [this](int device, const Batch& batch) { return RunBatch(device, batch); }}),
@@ -306,6 +308,9 @@ int64_t Pipeline::Infer(int device, std::span<ImageTask* const> tasks) {
   std::vector<std::optional<Prediction>> predictions;
   try {
     predictions = replica.Run(views, [&](size_t i) { return !Unwanted(*tasks[i]->request); });
+  } catch (const DeviceFailure& failure) {
+    FailOnDevice(device, tasks, failure.what());
+    return 0;
   } catch (...) {
     if (tasks.size() == 1) {
       Fail(*tasks[0]->request, AtImage(tasks[0]->image(), FromException(std::current_exception())));
@@ -342,6 +347,12 @@ int64_t Pipeline::Infer(int device, std::span<ImageTask* const> tasks) {
     pool_.Add(std::move(job));
   }
   return executed;
+}
+
+// Not in halves: no image is to blame.
+void Pipeline::FailOnDevice(int device, std::span<ImageTask* const> tasks, const std::string& why) {
+  if (on_device_failure_) on_device_failure_(device, why);
+  for (const ImageTask* task : tasks) Fail(*task->request, DeviceFailedError());
 }
 
 // ---- On the CPU pool again.
@@ -449,6 +460,11 @@ WorkPool::Job Pipeline::MakeJob(const std::shared_ptr<Request>& request, size_t 
           .fail = [this, request, part](const std::exception_ptr& exception) {
             Fail(*request, AtImage(request->parts[part].image, FromException(exception)));
           }};
+}
+
+void Pipeline::Abandon() {
+  BeginDrain();
+  batcher_.Drain(clock_.Now());
 }
 
 int64_t Pipeline::Drain(TimePoint deadline) {

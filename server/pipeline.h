@@ -7,6 +7,7 @@
 #include <mutex>
 #include <optional>
 #include <span>
+#include <string>
 #include <unordered_map>
 #include <vector>
 
@@ -53,6 +54,9 @@ class Pipeline {
     Metrics& metrics;
     BatchObserver& observer;
     Clock& clock;
+    // A device has failed: nothing that is given to it succeeds any more. Called on its worker for
+    // every batch that finds it so, before its callers are told.
+    std::function<void(int device, const std::string& why)> on_device_failure = {};
   };
 
   Pipeline(const Options& options, const Parts& parts);
@@ -67,6 +71,8 @@ class Pipeline {
 
   // From now on new requests are refused (DRAINING).
   void BeginDrain() { batcher_.BeginDrain(); }
+  // The same, and what has not begun to run fails at once (DRAINING).
+  void Abandon();
   // Waits until all requests are answered; fails those that are not by `deadline` (DRAINING).
   // Returns how many those were.
   int64_t Drain(TimePoint deadline);
@@ -92,6 +98,7 @@ class Pipeline {
   void ReadInput(ImageTask& task, const Image& pixels);
   int64_t RunBatch(int device, const Batch& batch);
   int64_t Infer(int device, std::span<ImageTask* const> tasks);
+  void FailOnDevice(int device, std::span<ImageTask* const> tasks, const std::string& why);
   void Postprocess(Request& request, size_t part, Prediction prediction, const PictureSizes& sizes);
   void FinishImage(Request& request, size_t image);
 
@@ -106,6 +113,7 @@ class Pipeline {
   const ModelTable& models_;
   Metrics& metrics_;
   Clock& clock_;
+  const std::function<void(int device, const std::string& why)> on_device_failure_;
 
   std::mutex mutex_;  // guards in_flight_
   std::condition_variable answered_;

@@ -10,6 +10,7 @@
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "model/image/decode.h"
+#include "model/runtime/device_error.h"
 #include "server/log.h"
 
 namespace spatialmamba {
@@ -28,7 +29,7 @@ struct ReasonEntry {
   grpc::StatusCode code;
 };
 
-constexpr std::array<ReasonEntry, 19> kReasons = {{
+constexpr std::array<ReasonEntry, 21> kReasons = {{
     {ErrorReason::kImageMissing, "IMAGE_MISSING", grpc::INVALID_ARGUMENT},
     {ErrorReason::kImageUnsupported, "IMAGE_UNSUPPORTED", grpc::INVALID_ARGUMENT},
     {ErrorReason::kImageDecodeFailed, "IMAGE_DECODE_FAILED", grpc::INVALID_ARGUMENT},
@@ -47,6 +48,8 @@ constexpr std::array<ReasonEntry, 19> kReasons = {{
     {ErrorReason::kStarting, "STARTING", grpc::UNAVAILABLE},
     {ErrorReason::kDeadlineExceeded, "DEADLINE_EXCEEDED", grpc::DEADLINE_EXCEEDED},
     {ErrorReason::kCancelled, "CANCELLED", grpc::CANCELLED},
+    {ErrorReason::kDeviceMemory, "DEVICE_MEMORY", grpc::RESOURCE_EXHAUSTED},
+    {ErrorReason::kDeviceFailed, "DEVICE_FAILED", grpc::UNAVAILABLE},
     {ErrorReason::kInternal, "INTERNAL", grpc::INTERNAL},
 }};
 
@@ -101,7 +104,9 @@ ServiceError LimitError(ErrorReason reason, int64_t limit, int64_t value,
 }
 
 ServiceError AtImage(size_t image, ServiceError error) {
-  if (error.reason == ErrorReason::kInternal) return error;
+  if (error.reason == ErrorReason::kInternal || error.reason == ErrorReason::kDeviceFailed) {
+    return error;
+  }
   error.field = absl::StrCat("images[", image, "]");
   error.message = absl::StrCat(error.field, ": ", error.message);
   return error;
@@ -138,6 +143,12 @@ ServiceError FromDrop(DropReason reason) {
   return InternalError("unknown reason of a drop");
 }
 
+ServiceError DeviceFailedError() {
+  return {.reason = ErrorReason::kDeviceFailed,
+          .message = "the device of this server has failed: send the request to another one",
+          .retry_after = std::chrono::seconds(1)};
+}
+
 ServiceError LateError(Duration by) {
   const int64_t milliseconds = std::chrono::ceil<std::chrono::milliseconds>(by).count();
   return {.reason = ErrorReason::kDeadlineExceeded,
@@ -159,6 +170,14 @@ ServiceError FromException(const std::exception_ptr& exception) {
       return {.reason = ReasonOf(error.reason()), .message = error.what()};
     }
     return LimitError(ErrorReason::kImageTooLarge, error.limit(), error.value(), error.what());
+  } catch (const OutOfDeviceMemory& error) {
+    Log(LogLevel::kWarning, "out_of_device_memory", {{"what", error.what()}});
+    return {.reason = ErrorReason::kDeviceMemory,
+            .message =
+                "the picture takes more memory than its device has free: send a smaller "
+                "one, or ask for tiling"};
+  } catch (const DeviceFailure&) {
+    return DeviceFailedError();
   } catch (const std::exception& error) {
     return InternalError(error.what());
   } catch (...) {

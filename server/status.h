@@ -36,6 +36,8 @@ enum class ErrorReason {
   kStarting,
   kDeadlineExceeded,
   kCancelled,
+  kDeviceMemory,
+  kDeviceFailed,
   kInternal,
 };
 std::string_view Name(ErrorReason reason);  // "IMAGE_MISSING", ...
@@ -58,6 +60,8 @@ ServiceError LimitError(ErrorReason reason, int64_t limit, int64_t value,
 ServiceError AtImage(size_t image, ServiceError error);
 ServiceError FromRefusal(const Refusal& refusal);
 ServiceError FromDrop(DropReason reason);
+// The device that was to answer has failed.
+ServiceError DeviceFailedError();
 // The answer came after the deadline.
 ServiceError LateError(Duration by);
 // Logs what happened; the caller learns only that the server is to blame.

@@ -14,11 +14,15 @@ namespace {
 std::atomic<bool> g_caught = false;
 int g_pipe[2] = {-1, -1};
 
+void Wake() {
+  const char byte = 0;
+  [[maybe_unused]] const ssize_t written = write(g_pipe[1], &byte, 1);
+}
+
 void OnSignal(int) {
   if (g_caught.exchange(true)) _exit(1);
   const int saved = errno;
-  const char byte = 0;
-  [[maybe_unused]] const ssize_t written = write(g_pipe[1], &byte, 1);
+  Wake();
   errno = saved;
 }
 
@@ -33,6 +37,8 @@ void CatchStopSignals() {
   sigaction(SIGTERM, &action, nullptr);
   sigaction(SIGINT, &action, nullptr);
 }
+
+void RequestStop() { Wake(); }
 
 void WaitForStopSignal() {
   char byte = 0;

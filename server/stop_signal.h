@@ -6,7 +6,9 @@ namespace spatialmamba {
 // process at once with exit code 1. Call it once, before threads start.
 void CatchStopSignals();
 
-// Waits for the first.
+// Waits for the first, or for a RequestStop.
 void WaitForStopSignal();
+// Thread-safe.
+void RequestStop();
 
 }  // namespace spatialmamba

@@ -4,7 +4,6 @@
 #include <chrono>
 #include <vector>
 
-#include "model/tasks/preprocess.h"
 #include "server/postprocess.h"
 
 namespace spatialmamba {
@@ -14,6 +13,7 @@ using Stopwatch = std::chrono::steady_clock;
 
 constexpr int64_t kPictureSide = 256;  // where the model takes pictures as they are
 constexpr int64_t kLargestBatch = 8;
+constexpr int64_t kLargestBatchOfGpu = 32;  // where its line has long been straight
 constexpr int64_t kLargestSlowBatch = 2;
 // A start is a noisy time: the best of several runs is taken, of as many as a slow model has time
 // for.
@@ -44,9 +44,13 @@ Query UsualQuery(const ServedModel& model, const PixelSize& size) {
 
 }  // namespace
 
+NetworkInputSize UsualInput(const PreprocessOptions& options) {
+  return InputSize(kPictureSide, kPictureSide, options);
+}
+
 Profile WarmUp(const ServedModel& model, Replica& replica) {
   const Stopwatch::time_point begun = Stopwatch::now();
-  NetworkInputSize size = InputSize(kPictureSide, kPictureSide, model.preprocess);
+  NetworkInputSize size = UsualInput(model.preprocess);
   while (size.height * size.width > model.max_input_pixels && size.height > 1 && size.width > 1) {
     size = {size.height / 2, size.width / 2};
   }
@@ -57,7 +61,8 @@ Profile WarmUp(const ServedModel& model, Replica& replica) {
 
   replica.Run({&picture, 1});  // slower than all that follow
   const double alone = BestSeconds(replica, {picture});
-  const int64_t enough = alone < kEnoughSeconds / 2 ? kLargestBatch : kLargestSlowBatch;
+  const int64_t largest = replica.device() == "cpu" ? kLargestBatch : kLargestBatchOfGpu;
+  const int64_t enough = alone < kEnoughSeconds / 2 ? largest : kLargestSlowBatch;
   const int64_t batch = std::clamp<int64_t>(model.max_input_pixels / (size.height * size.width), 1,
                                             std::min(enough, model.batching.max_batch_size));
   double per_pixel = alone / pixels;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "batching/clock.h"
+#include "model/tasks/preprocess.h"
 #include "server/model_table.h"
 
 namespace spatialmamba {
@@ -12,6 +13,9 @@ struct Profile {
   double seconds_per_pixel = 0;
   Duration taken = Duration::zero();  // by the warm-up
 };
+
+// The size of the network's input for a picture of usual size.
+NetworkInputSize UsualInput(const PreprocessOptions& options);
 
 // Runs the model on grey pictures of its usual input size, alone and in batches: memory is touched,
 // caches are filled, times are taken. Not while the replica serves. Throws what the replica throws.

@@ -94,6 +94,7 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--server", type=Path, default=TOP / "build/release/bin/spatial-mamba-server", help="the program")
     parser.add_argument("--config", type=Path, default=TOP / "deploy/demo/config.yaml")
+    parser.add_argument("--device", help="what computes: auto, cpu, cuda, [cuda:0] (default: as the configuration says)")
     parser.add_argument("--output", type=Path, default=TOP / "demo-output")
     parser.add_argument("--start-timeout", type=float, default=90.0, metavar="SECONDS")
     return parser.parse_args()
@@ -190,7 +191,8 @@ def run(arguments: argparse.Namespace) -> None:
     pictures = find_pictures(arguments)
     arguments.output.mkdir(parents=True, exist_ok=True)
     log = arguments.output / "server.log"
-    with ServerProcess(arguments.server.resolve(), arguments.config.resolve(), log) as server:
+    overrides = [f"device={arguments.device}"] if arguments.device else []
+    with ServerProcess(arguments.server.resolve(), arguments.config.resolve(), log, overrides) as server:
         target, _ = wait_ready(server, arguments.start_timeout)
         try:
             answers = answer_all(target, pictures)

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 
@@ -28,11 +28,12 @@ class DemoError(Exception):
 class ServerProcess:
     """Use it in a `with` statement: its end stops the server, by force if need be."""
 
-    def __init__(self, binary: Path, config: Path, log: Path) -> None:
+    def __init__(self, binary: Path, config: Path, log: Path, overrides: Sequence[str] = ()) -> None:
         self._log = log
         self._folder = tempfile.TemporaryDirectory(prefix="spatial-mamba-demo-")
         self._ports_file = Path(self._folder.name) / "ports.json"
         command = [str(binary), "--config", str(config), "--ports-file", str(self._ports_file)]
+        command += [word for override in overrides for word in ("--set", override)]
         # Should this program be killed, the kernel ends the server.
         if setpriv := shutil.which("setpriv"):
             command = [setpriv, "--pdeathsig", "KILL", "--", *command]

@@ -15,23 +15,6 @@
 namespace spatialmamba {
 namespace {
 
-// The queries as those of one task.
-template <typename Of>
-std::vector<Of> OfTask(std::span<const Query> queries) {
-  std::vector<Of> own;
-  for (const Query& query : queries) {
-    const auto* one = std::get_if<Of>(&query);
-    if (one == nullptr) throw std::invalid_argument("Network: a query of another task");
-    own.push_back(*one);
-  }
-  return own;
-}
-
-template <typename Output>
-std::vector<Prediction> ToPredictions(std::vector<Output> outputs) {
-  return {std::make_move_iterator(outputs.begin()), std::make_move_iterator(outputs.end())};
-}
-
 class ClassifyNetwork final : public Network {
  public:
   ClassifyNetwork(const ModelSpec& spec, const BoundTensors& tensors)
@@ -87,12 +70,23 @@ void CheckVariant(const Variant& variant) {
                         std::to_string(variant.dim));
 }
 
-BoundTensors BindFinite(const ModelSpec& spec, const std::vector<ExpectedTensor>& expected,
-                        const Checkpoint& checkpoint,
-                        const std::vector<std::string>& ignored_prefixes) {
-  BoundTensors tensors(Bind(expected, checkpoint, ignored_prefixes), spec.matrices);
-  CheckFinite(tensors);
-  return tensors;
+// Every tensor of a network, and the beginnings of keys that it has no use for.
+struct TensorList {
+  std::vector<ExpectedTensor> expected;
+  std::vector<std::string> ignored_prefixes = {};
+};
+
+TensorList TensorsOf(const ModelSpec& spec) {
+  switch (spec.task) {
+    case VisionTask::kClassify:
+      return {ClassifierTensors(spec.variant, spec.classes)};
+    case VisionTask::kDetect:
+      if (spec.detect.masks) return {MaskRcnnTensors(spec)};
+      return {MaskRcnnTensors(spec), {"roi_head.mask_head."}};
+    case VisionTask::kSegment:
+      return {UperNetTensors(spec), {"auxiliary_head."}};  // which serves training alone
+  }
+  throw std::invalid_argument("TensorsOf: a task that is none");
 }
 
 // Sets `size` to that dimension of a tensor that the checkpoint has.
@@ -105,22 +99,23 @@ void ReadSize(const Checkpoint& checkpoint, const std::string& key, size_t dimen
 
 }  // namespace
 
-std::unique_ptr<Network> MakeNetwork(const ModelSpec& spec, const Checkpoint& checkpoint) {
+BoundTensors BindWeights(const ModelSpec& spec, const Checkpoint& checkpoint, MatrixType matrices) {
   CheckVariant(spec.variant);
+  const TensorList list = TensorsOf(spec);
+  BoundTensors tensors(Bind(list.expected, checkpoint, list.ignored_prefixes), matrices);
+  CheckFinite(tensors);
+  return tensors;
+}
+
+std::unique_ptr<Network> MakeNetwork(const ModelSpec& spec, const Checkpoint& checkpoint) {
+  const BoundTensors tensors = BindWeights(spec, checkpoint, spec.matrices);
   switch (spec.task) {
     case VisionTask::kClassify:
-      return std::make_unique<ClassifyNetwork>(
-          spec, BindFinite(spec, ClassifierTensors(spec.variant, spec.classes), checkpoint, {}));
-    case VisionTask::kDetect: {
-      std::vector<std::string> ignored;
-      if (!spec.detect.masks) ignored.emplace_back("roi_head.mask_head.");
-      return std::make_unique<DenseNetwork<MaskRcnn, DetectQuery>>(
-          spec, BindFinite(spec, MaskRcnnTensors(spec), checkpoint, ignored));
-    }
+      return std::make_unique<ClassifyNetwork>(spec, tensors);
+    case VisionTask::kDetect:
+      return std::make_unique<DenseNetwork<MaskRcnn, DetectQuery>>(spec, tensors);
     case VisionTask::kSegment:
-      // The auxiliary head serves training alone.
-      return std::make_unique<DenseNetwork<UperNet, SegmentQuery>>(
-          spec, BindFinite(spec, UperNetTensors(spec), checkpoint, {"auxiliary_head."}));
+      return std::make_unique<DenseNetwork<UperNet, SegmentQuery>>(spec, tensors);
   }
   throw std::invalid_argument("MakeNetwork: a task that is none");
 }

@@ -5,6 +5,7 @@
 #include <span>
 #include <vector>
 
+#include "model/net/layers.h"
 #include "model/net/model_spec.h"
 #include "model/ops/arena.h"
 #include "model/ops/context.h"
@@ -30,6 +31,9 @@ class Network {
   // What a forward takes from the arena.
   virtual int64_t WorkspaceFloats(std::span<const Span> spans) const = 0;
 };
+
+// The network's tensors. Throws CheckpointError if the checkpoint does not fit the spec.
+BoundTensors BindWeights(const ModelSpec& spec, const Checkpoint& checkpoint, MatrixType matrices);
 
 // Binds and packs the weights. Throws CheckpointError if the checkpoint does not fit the spec.
 std::unique_ptr<Network> MakeNetwork(const ModelSpec& spec, const Checkpoint& checkpoint);

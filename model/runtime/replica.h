@@ -1,19 +1,18 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <span>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "model/net/model_spec.h"
+#include "model/runtime/device_error.h"
 #include "model/runtime/prediction.h"
 
 namespace spatialmamba {
-
-struct Checkpoint;
-class ThreadPool;
 
 // One image for a forward pass: fp32, channels last, row-major [height, width, 3], normalised. Not
 // owned.
@@ -26,31 +25,40 @@ struct ImageView {
 
 // One loaded model on one device. Created once, then const but for its workspace: Run may be called
 // by one thread at a time (the device's worker). Images of a batch may differ in size; each gets
-// exactly the bits it would get alone, on any number of threads.
+// exactly the bits it would get alone.
 class Replica {
  public:
-  // Binds and packs the weights. Throws CheckpointError if the checkpoint does not fit the spec.
-  // `pool` outlives this.
-  Replica(const ModelSpec& spec, const Checkpoint& checkpoint, ThreadPool& pool);
-  ~Replica();
+  virtual ~Replica() = default;
   Replica(const Replica&) = delete;
   Replica& operator=(const Replica&) = delete;
 
   // The predictions by image. `wanted` is asked just before an image is begun, on any thread; an
-  // image that nobody wants any more is not run.
-  std::vector<std::optional<Prediction>> Run(std::span<const ImageView> images,
-                                             absl::FunctionRef<bool(size_t image)> wanted);
+  // image that nobody wants any more is not run. If it throws, no image has an answer. Then either
+  // one of them is to blame, and its halves can be tried, or it is a DeviceFailure.
+  virtual std::vector<std::optional<Prediction>> Run(
+      std::span<const ImageView> images, absl::FunctionRef<bool(size_t image)> wanted) = 0;
   // All are wanted.
   std::vector<Prediction> Run(std::span<const ImageView> images);
 
   // Bytes of workspace that a forward of images of these sizes takes, at most.
-  int64_t WorkspaceBytes(int64_t height, int64_t width) const;
+  virtual int64_t WorkspaceBytes(int64_t height, int64_t width) const = 0;
 
-  const ModelSpec& spec() const;
+  // What has gone wrong so far. Thread-safe.
+  virtual DeviceErrorCounts Errors() const { return {}; }
+
+  const ModelSpec& spec() const { return spec_; }
+  const std::string& device() const { return device_; }  // "cpu", "cuda:0"
+
+ protected:
+  Replica(ModelSpec spec, std::string device)
+      : spec_(std::move(spec)), device_(std::move(device)) {}
+
+  // Throws std::invalid_argument if one of them has no pixels.
+  static void CheckImages(std::span<const ImageView> images);
 
  private:
-  struct State;
-  std::unique_ptr<State> state_;
+  const ModelSpec spec_;
+  const std::string device_;
 };
 
 }  // namespace spatialmamba

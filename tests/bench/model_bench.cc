@@ -19,8 +19,8 @@
 #include <vector>
 
 #include "model/ops/instruction_set.h"
+#include "model/runtime/cpu_replica.h"
 #include "model/runtime/pool_context.h"
-#include "model/runtime/replica.h"
 #include "model/runtime/thread_pool.h"
 #include "model/tasks/detect.h"
 #include "model/weights/checkpoint.h"
@@ -107,7 +107,7 @@ int Main(int argc, char** argv) {
   ThreadPool pool(std::atoi(argv[6]));
   ModelSpec spec{*task, *variant, std::atoll(argv[4])};
   if (argv[5] == std::string("bf16")) spec.matrices = MatrixType::kBfloat16;
-  Replica replica(spec, ReadCheckpoint(argv[1]), pool);
+  CpuReplica replica(spec, ReadCheckpoint(argv[1]), pool);
   std::cout << "ready " << Name(CurrentInstructionSet()) << std::endl;
   Input input;
   std::vector<Prediction> predictions;

@@ -105,6 +105,7 @@ std::string ServerProcess::Log() const { return ReadText(folder_ / "stderr"); }
 std::string BaseConfig() {
   return "listen: 127.0.0.1:0\n"
          "admin: 127.0.0.1:0\n"
+         "device: cpu\n"
          "threads: 2\n"
          "decode_threads: 2\n"
          "models: [{name: tiny, weights: tiny.safetensors}]\n";

@@ -194,10 +194,11 @@ TEST_F(ServerTest, RefusesABadConfigurationWithOneLine) {
   WriteTinyModel(folder_.path() / "tiny.safetensors");
   const std::filesystem::path file = folder_.path() / "bad.yaml";
   std::ofstream(file) << BaseConfig() << "max_batch: 8\n";
-  ExpectRefusesToStart({"--config", file}, "bad.yaml:6");
+  ExpectRefusesToStart({"--config", file}, "bad.yaml:7");
   std::ofstream(file) << BaseConfig();
   ExpectRefusesToStart({"--config", file, "--set", "models.0.weights=none.pth"}, "none.pth");
   ExpectRefusesToStart({"--config", file, "--set", "auth.tokens_file=tokens"}, "auth.tokens_file");
+  ExpectRefusesToStart({"--config", file, "--set", "device=[cuda:99]"}, "cuda:99 cannot be used");
   ExpectRefusesToStart({"--config", folder_.path() / "nowhere.yaml"}, "nowhere.yaml");
 }
 

@@ -70,6 +70,7 @@ TEST(Metrics, PageHasEveryFamilyOfTheCatalogue) {
                            "images_total counter",
                            "batch_close_total counter",
                            "executor_busy_seconds_total counter",
+                           "device_errors_total counter",
                            "dropped_total counter",
                            "saved_device_seconds_total counter",
                            "model_info gauge",
@@ -213,6 +214,25 @@ TEST(Metrics, QueueGaugesAreAskedForAtEveryScrape) {
   metrics.SetQueueSource(nullptr);
   depth = 11;
   EXPECT_THAT(metrics.Serialize(), Not(HasSubstr("queue_depth{model=\"clothing\"} 11\n")));
+}
+
+TEST(Metrics, DevicesAreAskedForAtEveryScrapeAndKeepWhatTheyLastKnewOfTheirMemory) {
+  MetricsOptions options = Options();
+  options.devices = {"cuda:0", "cuda:1"};
+  Metrics metrics(options);
+  DeviceSample sample{.memory_used = 3e9, .memory_total = 8e9, .errors = {}};
+  metrics.SetDeviceSource([&](int device) { return device == 1 ? sample : DeviceSample(); });
+  sample.errors[static_cast<size_t>(DeviceErrorKind::kOutOfMemory)] = 2;
+  (void)metrics.Serialize();
+  sample = {.errors = sample.errors};  // it does not answer any more
+  sample.errors[static_cast<size_t>(DeviceErrorKind::kSticky)] = 1;
+  const std::string page = metrics.Serialize();
+  const std::string errors = "spatialmamba_device_errors_total{device=\"cuda:1\",kind=";
+  EXPECT_THAT(page, HasSubstr(errors + "\"out_of_memory\"} 2\n"));
+  EXPECT_THAT(page, HasSubstr(errors + "\"sticky\"} 1\n"));
+  EXPECT_THAT(page, HasSubstr(errors + "\"canary\"} 0\n"));
+  EXPECT_THAT(page, HasSubstr("device_memory_used_bytes{device=\"cuda:1\"} 3000000000\n"));
+  EXPECT_THAT(page, HasSubstr("device_memory_total_bytes{device=\"cuda:1\"} 8000000000\n"));
 }
 
 TEST(Metrics, HealthIsOneStateAtATime) {

@@ -20,7 +20,7 @@ class ModelLoaderTest : public ::testing::Test {
   absl::StatusOr<std::vector<ServedModel>> Load(const ModelConfig& model) {
     Config config;
     config.models = {model};
-    return LoadModels(config, pool_);
+    return LoadModels(config, devices_, pool_);
   }
 
   ModelConfig Entry(const TinyModel& model = {}) {
@@ -40,6 +40,7 @@ class ModelLoaderTest : public ::testing::Test {
   }
 
   ScratchFolder folder_;
+  Devices devices_;
   ThreadPool pool_{1};
 };
 

@@ -10,7 +10,7 @@ namespace spatialmamba {
 
 std::unique_ptr<App> StartApp(const std::string& yaml, const std::filesystem::path& folder) {
   const absl::StatusOr<Config> config =
-      ParseConfig(yaml, {.name = "test.yaml", .base_dir = folder});
+      ParseConfig(yaml, {.name = "test.yaml", .base_dir = folder, .overrides = {"device=cpu"}});
   if (!config.ok()) {
     ADD_FAILURE() << config.status();
     return nullptr;

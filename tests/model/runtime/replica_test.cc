@@ -1,4 +1,4 @@
-#include "model/runtime/replica.h"
+#include "model/runtime/cpu_replica.h"
 
 #include <cstring>
 #include <memory>
@@ -56,13 +56,13 @@ void ExpectTheSameBitsInABatch(const ModelSpec& spec) {
   const Checkpoint checkpoint = Synthetic();
   const Pictures pictures;
   ThreadPool one(1);
-  Replica reference(spec, checkpoint, one);
+  CpuReplica reference(spec, checkpoint, one);
   std::vector<std::vector<float>> alone;
   for (const ImageView& view : pictures.views)
     alone.push_back(Logits(reference.Run({&view, 1})[0]));
   for (const int threads : {1, 2, 3, 4, 16}) {  // 16: all images in one ragged batch
     ThreadPool pool(threads);
-    Replica replica(spec, checkpoint, pool);
+    CpuReplica replica(spec, checkpoint, pool);
     for (int round = 0; round < 3; ++round) {
       const std::vector<Prediction> together = replica.Run(pictures.views);
       ASSERT_EQ(together.size(), alone.size());
@@ -92,16 +92,17 @@ TEST(Replica, EachImageHasTheBitsItGetsAloneInBfloat16Too) {
 
 TEST(Replica, RefusesWeightsThatDoNotFitTheVariant) {
   ThreadPool pool(1);
-  EXPECT_THROW(Replica({VisionTask::kClassify, *FindVariant("micro"), kClasses}, Synthetic(), pool),
-               CheckpointError);
-  EXPECT_THROW(Replica({VisionTask::kClassify, kNano, 11}, Synthetic(), pool), CheckpointError);
-  EXPECT_THROW(Replica({VisionTask::kClassify, {7, {1, 1, 1, 1}}, kClasses}, Synthetic(), pool),
+  EXPECT_THROW(
+      CpuReplica({VisionTask::kClassify, *FindVariant("micro"), kClasses}, Synthetic(), pool),
+      CheckpointError);
+  EXPECT_THROW(CpuReplica({VisionTask::kClassify, kNano, 11}, Synthetic(), pool), CheckpointError);
+  EXPECT_THROW(CpuReplica({VisionTask::kClassify, {7, {1, 1, 1, 1}}, kClasses}, Synthetic(), pool),
                CheckpointError);
 }
 
 TEST(Replica, RefusesAnImageWithoutPixels) {
   ThreadPool pool(1);
-  Replica replica(kSpec, Synthetic(), pool);
+  CpuReplica replica(kSpec, Synthetic(), pool);
   const ImageView nothing{nullptr, 4, 4};
   EXPECT_THROW(replica.Run({&nothing, 1}), std::invalid_argument);
   EXPECT_TRUE(replica.Run({}).empty());
@@ -109,7 +110,7 @@ TEST(Replica, RefusesAnImageWithoutPixels) {
 
 TEST(Replica, WorkspaceGrowsWithTheImage) {
   ThreadPool pool(1);
-  const Replica replica(kSpec, Synthetic(), pool);
+  const CpuReplica replica(kSpec, Synthetic(), pool);
   EXPECT_GT(replica.WorkspaceBytes(1, 1), 0);
   const int64_t one = replica.WorkspaceBytes(256, 256);
   EXPECT_NEAR(static_cast<double>(replica.WorkspaceBytes(1024, 1024)),
