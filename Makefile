@@ -13,15 +13,17 @@ PYTHON := $(SPATIALMAMBA_DEPS)/python/bin/python
 JOBS ?= $(shell awk -v cores=$$(nproc) '/^MemAvailable/ {m = int($$2 / 1500000)} \
                 END {print m < 1 ? 1 : m < cores ? m : cores}' /proc/meminfo)
 CONFIG ?= deploy/config.yaml
+# What computes, where it is not to be what the configuration says: auto, cpu, cuda, '[cuda:0]'.
+DEVICE ?=
 ARGS ?=
 
 PROGRAMS := spatial-mamba-server spatial-mamba-cli spatial-mamba-loadgen spatial-mamba-convert
 NINJA := ninja -C build/release -j $(JOBS)
 
-.PHONY: demo test build serve bench bench-large bench-triton lint format tidy clean help jobs setup setup-test configure
+.PHONY: demo test build serve bench bench-large bench-triton test-gpu bench-gpu mutants lint format tidy clean help jobs setup setup-test configure
 
-demo: build ## Start the server, send real pictures to all four models through its API, show the answers (ARGS=... for the demonstration)
-	PYTHONPATH=clients/python $(PYTHON) deploy/demo/demo.py $(ARGS)
+demo: build ## Start the server, send real pictures to all four models through its API, show the answers (DEVICE=cuda, ARGS=... for the demonstration)
+	PYTHONPATH=clients/python $(PYTHON) deploy/demo/demo.py $(if $(DEVICE),--device '$(DEVICE)') $(ARGS)
 
 test: setup-test configure ## Build everything and run all tests; the last line is "N passed, N failed"
 	@$(NINJA) || { printf 'The build failed; see above.\n0 passed, 1 failed\n'; exit 1; }
@@ -30,8 +32,8 @@ test: setup-test configure ## Build everything and run all tests; the last line 
 build: setup configure ## Build the server and its tools into build/release/bin
 	$(NINJA) $(PROGRAMS)
 
-serve: build ## Run the server in the foreground (CONFIG=deploy/config.yaml)
-	exec build/release/bin/spatial-mamba-server --config $(CONFIG) $(ARGS)
+serve: build ## Run the server in the foreground (CONFIG=deploy/config.yaml DEVICE=cuda)
+	exec build/release/bin/spatial-mamba-server --config $(CONFIG) $(if $(DEVICE),--set 'device=$(DEVICE)') $(ARGS)
 
 bench: setup configure ## Measure the model against its PyTorch peer (ARGS=... for the measurement; installs 5 GB once)
 	deploy/setup/python-environment.sh bench tests/bench/requirements.txt
@@ -50,6 +52,19 @@ bench-triton: setup-test configure ## Goodput against offered load, beside a Tri
 	$(NINJA) spatial-mamba-server
 	PYTHONPATH=clients/python $(SPATIALMAMBA_DEPS)/triton/bin/python tests/bench/goodput.py \
 	  --triton-python $(SPATIALMAMBA_DEPS)/triton/bin/python $(ARGS)
+
+mutants: setup-test ## Sow known bugs into the GPU kernels, which the tests must find (ARGS=... for mutants.py; builds with sanitizers)
+	tests/cuda_on_host/mutants.py --jobs $(JOBS) $(ARGS)
+
+test-gpu: setup-test ## Build, and run what only a GPU can show (tests/gpu/run.sh tells how to take it to a machine that has one)
+	tests/gpu/run.sh build
+	tests/gpu/run.sh test
+	tests/gpu/run.sh sanitize
+
+bench-gpu: setup-test ## Measure the model on a GPU beside PyTorch, compiled ConvNeXt-T and Swin-T (ARGS=...; installs 5 GB once)
+	deploy/setup/python-environment.sh bench-gpu tests/bench/gpu_requirements.txt
+	tests/gpu/run.sh build
+	LIMIT=1200 PYTHON=$(SPATIALMAMBA_DEPS)/bench-gpu/bin/python tests/gpu/run.sh bench $(ARGS)
 
 lint: ## Check formatting, Python, shell, protocol definitions
 	deploy/setup/install.sh lint
@@ -77,7 +92,7 @@ setup:
 	@deploy/setup/install.sh build
 
 setup-test:
-	@deploy/setup/install.sh build test
+	@deploy/setup/install.sh build test cuda
 
 # Ninja itself configures again when a CMake file changes.
 configure: | build/release/build.ninja
