@@ -6,7 +6,7 @@ MAKEFLAGS += --no-print-directory
 
 # Where the set-up puts what is not a system package.
 export SPATIALMAMBA_DEPS ?= $(HOME)/.cache/spatial-mamba
-export PATH := $(PATH):$(SPATIALMAMBA_DEPS)/promtool
+export PATH := $(PATH):$(SPATIALMAMBA_DEPS)/tools/bin
 PYTHON := $(SPATIALMAMBA_DEPS)/python/bin/python
 
 # One compiler a core, but none without 1.5 GB of memory: files that include LibTorch or gRPC need that much.
@@ -20,7 +20,7 @@ ARGS ?=
 PROGRAMS := spatial-mamba-server spatial-mamba-cli spatial-mamba-loadgen spatial-mamba-convert
 NINJA := ninja -C build/release -j $(JOBS)
 
-.PHONY: demo test build serve bench bench-large bench-triton test-gpu bench-gpu mutants lint format tidy clean help jobs setup setup-test configure
+.PHONY: demo test build serve bench bench-large bench-triton test-gpu bench-gpu mutants package image-check lint format tidy clean help jobs setup setup-test configure
 
 demo: build ## Start the server, send real pictures to all four models through its API, show the answers (DEVICE=cuda, ARGS=... for the demonstration)
 	PYTHONPATH=clients/python $(PYTHON) deploy/demo/demo.py $(if $(DEVICE),--device '$(DEVICE)') $(ARGS)
@@ -66,6 +66,13 @@ bench-gpu: setup-test ## Measure the model on a GPU beside PyTorch, compiled Con
 	tests/gpu/run.sh build
 	LIMIT=1200 PYTHON=$(SPATIALMAMBA_DEPS)/bench-gpu/bin/python tests/gpu/run.sh bench $(ARGS)
 
+package: build ## A tarball with the programs, their libraries, and the demonstration models: build/release/*.tar.gz
+	cd build/release && cpack
+
+image-check: ## Build the container image and run it, without a container engine (as root; ARGS="--target cuda")
+	deploy/setup/install.sh image
+	/usr/bin/python3 deploy/package/image_check.py $(ARGS)
+
 lint: ## Check formatting, Python, shell, protocol definitions
 	deploy/setup/install.sh lint
 	.ci/lint
@@ -83,16 +90,16 @@ clean: ## Remove everything that was built; installed dependencies stay
 	rm -rf build demo-output
 
 help: ## List these names
-	@awk -F ': .*## |: ## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ': .*## |: ## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 jobs:
 	@echo $(JOBS)
 
 setup:
-	@deploy/setup/install.sh build
+	@deploy/setup/install.sh build python $(if $(DEVICE),cuda)
 
 setup-test:
-	@deploy/setup/install.sh build test cuda
+	@deploy/setup/install.sh build python test cuda
 
 # Ninja itself configures again when a CMake file changes.
 configure: | build/release/build.ninja

@@ -19,7 +19,8 @@ if(NOT EXISTS "${SPATIALMAMBA_LIBTORCH}/lib/libtorch_cpu.so")
           "it, or pass -DSPATIALMAMBA_LIBTORCH=<site-packages>/torch of an installed torch 2.11.0.")
 endif()
 
-# The CUDA libraries that libtorch_cpu.so itself is linked to: the profiler (CUPTI) and the run time.
+# The CUDA libraries that libtorch_cpu.so itself is linked to: the profiler (CUPTI) and the run time. It
+# finds them itself when it is loaded; the linker has to be told.
 cmake_path(GET SPATIALMAMBA_LIBTORCH PARENT_PATH site_packages)
 set(libtorch_cuda_libraries "${site_packages}/nvidia/cu13/lib")
 
@@ -30,6 +31,5 @@ add_library(LibTorch::cpu SHARED IMPORTED GLOBAL)
 set_target_properties(LibTorch::cpu PROPERTIES IMPORTED_LOCATION "${SPATIALMAMBA_LIBTORCH}/lib/libtorch_cpu.so")
 target_include_directories(LibTorch::cpu SYSTEM INTERFACE "${SPATIALMAMBA_LIBTORCH}/include"
                            "${SPATIALMAMBA_LIBTORCH}/include/torch/csrc/api/include")
-target_link_options(LibTorch::cpu INTERFACE "LINKER:-rpath,${SPATIALMAMBA_LIBTORCH}/lib:${libtorch_cuda_libraries}"
-                    "LINKER:-rpath-link,${libtorch_cuda_libraries}")
+target_link_options(LibTorch::cpu INTERFACE "LINKER:-rpath-link,${libtorch_cuda_libraries}")
 target_link_libraries(LibTorch::cpu INTERFACE LibTorch::c10)
