@@ -1,8 +1,10 @@
 #include <malloc.h>
 
 #include <CLI/CLI.hpp>
+#include <exception>
 #include <iostream>
 #include <memory>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -10,6 +12,7 @@
 #include "server/config.h"
 #include "server/log.h"
 #include "server/ports_file.h"
+#include "server/process_limits.h"
 #include "server/stop_signal.h"
 
 namespace {
@@ -35,7 +38,8 @@ int Run(const Arguments& arguments) {
   if (!config.ok()) return Fail(config.status());
   if (arguments.check_config) {
     if (const absl::Status status = CheckSupported(*config); !status.ok()) return Fail(status);
-    std::cout << FormatConfig(*config);
+    std::cout << FormatConfig(*config) << std::flush;
+    if (!std::cout) return Fail(absl::UnavailableError("standard output cannot be written"));
     return 0;
   }
   ConfigureLog(config->log);
@@ -73,5 +77,15 @@ int main(int argc, char** argv) {
                      "Write the ports as JSON to this file when ready");
   command.set_version_flag("--version", spatialmamba::ServerVersion());
   CLI11_PARSE(command, argc, argv);
-  return Run(arguments);
+  if (const absl::Status status = spatialmamba::PrepareProcessLimits(); !status.ok()) {
+    return Fail(status);
+  }
+  // What is thrown before there is a server: no memory, or no thread more.
+  try {
+    return Run(arguments);
+  } catch (const std::bad_alloc&) {
+    return Fail(absl::ResourceExhaustedError("not enough memory; give the process more"));
+  } catch (const std::exception& error) {
+    return Fail(absl::InternalError(error.what()));
+  }
 }

@@ -9,7 +9,6 @@
 #include <future>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -18,6 +17,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/e2e/server_process.h"
+#include "tests/e2e/tally.h"
 #include "tests/server/client.h"
 #include "tests/server/tiny_model.h"
 
@@ -37,24 +37,6 @@ v1::ClassifyRequest Pictures(int count, int side) {
   for (int i = 0; i < count; ++i) AddRaw(i, side, side, request);
   return request;
 }
-
-int64_t CountLines(const std::string& text, std::string_view part) {
-  int64_t lines = 0;
-  for (size_t at = text.find(part); at != std::string::npos; at = text.find(part, at + 1)) ++lines;
-  return lines;
-}
-
-// What calls ended with, by gRPC's code.
-struct Tally {
-  std::atomic<int64_t> codes[17] = {};
-  void Add(const Reply& reply) { ++codes[reply.status.error_code()]; }
-  int64_t operator[](grpc::StatusCode code) const { return codes[code]; }
-  int64_t Others() const {
-    int64_t others = 0;
-    for (const auto& count : codes) others += count;
-    return others - codes[grpc::OK] - codes[grpc::UNAVAILABLE];
-  }
-};
 
 class ServerTest : public ::testing::Test {
  protected:
@@ -111,36 +93,6 @@ TEST_F(ServerTest, MetricsCountWhatTheClientSentAndSatisfyPromtool) {
   const std::filesystem::path file = folder_.path() / "metrics";
   std::ofstream(file) << page;
   EXPECT_EQ(std::system(("promtool check metrics <" + file.string()).c_str()), 0);
-}
-
-TEST_F(ServerTest, SigtermUnderLoadLosesNoAcceptedRequest) {
-  for (const std::string drain : {"0s", "200ms"}) {
-    const ScratchFolder folder;
-    RunningServer server(folder.path(), "drain: {delay: " + drain + "}\n");
-    ASSERT_TRUE(server.ready()) << server.Log();
-    const v1::ClassifyRequest request = Pictures(2, 96);
-    Tally tally;
-    {
-      std::vector<std::unique_ptr<TestClient>> clients;
-      for (int i = 0; i < 3; ++i) {
-        clients.push_back(std::make_unique<TestClient>(server.grpc_port()));
-      }
-      std::vector<std::jthread> callers;
-      for (int i = 0; i < 12; ++i) {
-        callers.emplace_back([&, client = clients[static_cast<size_t>(i % 3)].get()] {
-          for (Reply reply; reply.status.ok(); tally.Add(reply)) reply = client->Classify(request);
-        });
-      }
-      while (tally[grpc::OK] < 60) std::this_thread::yield();
-      server.Signal(SIGTERM);
-    }
-    EXPECT_EQ(server.Wait(), 0) << server.Log();
-    const std::string log = server.Log();
-    EXPECT_THAT(log, HasSubstr("drained failed_requests=0"));
-    // The log has a line for every request that came in: each answer reached its caller.
-    EXPECT_EQ(tally[grpc::OK], CountLines(log, " request method=Classify code=0 "));
-    EXPECT_EQ(tally.Others(), 0);
-  }
 }
 
 TEST_F(ServerTest, ASecondSignalEndsItAtOnce) {
