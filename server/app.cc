@@ -194,9 +194,9 @@ DeviceSample App::SampleDevice(int device) const {
 
 // Called by the device's worker, for every batch that it gives to the device from now on.
 void App::DeviceFailed(int device, const std::string& why) {
-  if (failed()) return;
   {
     const std::lock_guard lock(state_mutex_);
+    if (!failure_.empty()) return;  // another device was the first
     failure_ = why;
   }
   SetState(HealthState::kFailed);

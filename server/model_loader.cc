@@ -9,6 +9,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "model/ops/cuda_api.h"
 #include "model/runtime/cpu_replica.h"
 #include "model/runtime/cuda_devices.h"
 #include "model/runtime/cuda_replica.h"
@@ -204,6 +205,14 @@ absl::StatusOr<std::vector<ServedModel>> LoadModels(const Config& config, const 
       absl::StatusOr<ServedModel> model = loader.Load(entry, config.models[i]);
       if (!model.ok()) return model.status();
       models.push_back(*std::move(model));
+    } catch (const CudaError& error) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          entry, " (", config.models[i].name, "): device: ", OneLine(error.what()),
+          error.out_of_memory()
+              ? "; free memory of the GPU (nvidia-smi shows who uses it), serve fewer models, "
+                "lower batching.max_batch_size, or write `device: cpu`"
+              : "; see whether nvidia-smi finds the GPU in order and free for another process, or "
+                "write `device: cpu`"));
     } catch (const std::exception& error) {
       const std::string message = OneLine(error.what());
       // Errors of the reader name the file themselves.

@@ -13,7 +13,9 @@ namespace {
 
 DetectSizes SizesOf(const ModelSpec& spec, int64_t max_detections) {
   if (max_detections < 1 || max_detections > CudaRpn::kLimit) {
-    throw std::invalid_argument("CudaMaskRcnn: the most detections must be 1 to 1000");
+    throw std::invalid_argument("head.max_detections: at most " + std::to_string(CudaRpn::kLimit) +
+                                " on a GPU, not " + std::to_string(max_detections) +
+                                ": lower it, or run this model with `device: cpu`");
   }
   if (spec.detect.fpn_channels % 8 != 0 || spec.detect.fc_channels % 8 != 0) {
     throw CheckpointError(

@@ -11,6 +11,9 @@
 namespace spatialmamba {
 namespace {
 
+// No kernel walks over the tiles of the input or of the stem's map.
+constexpr size_t kFirstTiledLevel = 2;
+
 // Enough pieces for every multiprocessor of a large device to have several.
 constexpr int64_t kEnoughTiles = 512;
 
@@ -43,6 +46,12 @@ void CheckSpans(std::span<const Span> spans) {
     if (span.height < 1 || span.width < 1 || span.offset != tokens) {
       throw std::invalid_argument("DeviceGeometry: images must have pixels and lie back to back");
     }
+    // The dense convolutions keep a map's width in 22 bits.
+    if (span.width >= int64_t{1} << 22) {
+      throw std::invalid_argument(
+          "DeviceGeometry: an image is wider than 4194303 pixels, the most that "
+          "the GPU kernels take");
+    }
     tokens += span.tokens();
   }
   if (spans.empty()) throw std::invalid_argument("DeviceGeometry: a batch without images");
@@ -73,8 +82,9 @@ DeviceCapacity DeviceCapacity::Of(std::span<const Span> images) {
   SpanList spans(images.begin(), images.end());
   for (size_t i = 0; i < kDeviceLevels; ++i) {
     if (i > 0) spans = Halved(spans);
-    const TileShape shape = ChooseTiles(spans);
     capacity.tokens[i] = static_cast<int>(TotalTokens(spans));
+    if (i < kFirstTiledLevel) continue;
+    const TileShape shape = ChooseTiles(spans);
     capacity.tiles[i] = static_cast<int>(CountTiles(spans, shape));
     capacity.tile_rows[i] = shape.rows;
     capacity.tile_columns[i] = shape.columns;
@@ -110,11 +120,10 @@ bool DeviceGeometry::Holds(std::span<const Span> images) const {
   SpanList spans(images.begin(), images.end());
   for (size_t i = 0; i < kDeviceLevels; ++i) {
     if (i > 0) spans = Halved(spans);
-    if (TotalTokens(spans) > capacity_.tokens[i] ||
-        CountTiles(spans, {capacity_.tile_rows[i], capacity_.tile_columns[i]}) >
-            capacity_.tiles[i]) {
-      return false;
-    }
+    if (TotalTokens(spans) > capacity_.tokens[i]) return false;
+    if (i < kFirstTiledLevel) continue;
+    const TileShape shape{capacity_.tile_rows[i], capacity_.tile_columns[i]};
+    if (CountTiles(spans, shape) > capacity_.tiles[i]) return false;
   }
   return true;
 }
@@ -141,6 +150,7 @@ void DeviceGeometry::Fill(std::span<const Span> images, CUstream_st* stream) {
       const auto height = static_cast<int>(span.height);
       const auto width = static_cast<int>(span.width);
       span_list[image] = {static_cast<int>(span.offset), height, width};
+      if (i < kFirstTiledLevel) continue;
       for (int row = 0; row < height; row += level.tile_rows) {
         for (int column = 0; column < width; column += level.tile_columns) {
           tiles[tile_count++] = {static_cast<int>(image), row, column};

@@ -18,14 +18,14 @@ inline constexpr size_t kDeviceLevels = 7;  // the last, 1/64, is that of a dete
 struct DeviceCapacity {
   int images = 0;
   std::array<int, kDeviceLevels> tokens = {};
-  std::array<int, kDeviceLevels> tiles = {};
+  std::array<int, kDeviceLevels> tiles = {};  // none of the input and of half its size
   // Of a level's tiles. Larger ones read less of their neighbours, smaller ones fill a device with
   // small batches; no result depends on them.
   std::array<int, kDeviceLevels> tile_rows = {};
   std::array<int, kDeviceLevels> tile_columns = {};
 
   // The least for this batch. Throws std::invalid_argument if there is no image, an empty one, or
-  // more tokens than a device's kernels number (2^31).
+  // more tokens than a device's kernels number (2^31), or one wider than 4194303 pixels.
   static DeviceCapacity Of(std::span<const Span> spans);
 };
 

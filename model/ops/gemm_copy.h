@@ -117,8 +117,8 @@ class GemmRowCopies {
 
 // What one row of a convolution reads.
 struct GemmWindow {
-  int centre;          // a token of `from`
-  int width_and_taps;  // the image's width * 1024 + bit t: tap t (row * 3 + column) is inside
+  int centre;               // a token of `from`
+  uint32_t width_and_taps;  // the image's width * 1024 + bit t: tap t (row * 3 + column) is inside
 };
 
 __device__ inline GemmWindow FindGemmWindow(const DeviceGemm& gemm, int row) {
@@ -126,13 +126,13 @@ __device__ inline GemmWindow FindGemmWindow(const DeviceGemm& gemm, int row) {
   const DeviceSpan to = gemm.to.spans[image], from = gemm.from.spans[image];
   const int pixel = row - to.offset;
   const int y = pixel / to.width * gemm.step, x = pixel % to.width * gemm.step;
-  int columns = 2, taps = 0;
+  uint32_t columns = 2, taps = 0;
   if (x > 0) columns |= 1;
   if (x + 1 < from.width) columns |= 4;
   if (y > 0) taps |= columns;
   taps |= columns << 3;
   if (y + 1 < from.height) taps |= columns << 6;
-  return {from.offset + y * from.width + x, from.width << 10 | taps};
+  return {from.offset + y * from.width + x, static_cast<uint32_t>(from.width) << 10 | taps};
 }
 
 // As GemmRowCopies, of a convolution: the inputs of a row are the channels of nine tokens, zeros
@@ -173,7 +173,8 @@ class GemmWindowCopies {
     for (int i = 0; i < kCount; ++i) {
       const GemmWindow window = windows_[i];
       const bool inside = (window.width_and_taps >> tap & 1) != 0;
-      const int token = window.centre + row * (window.width_and_taps >> 10) + column;
+      const int token =
+          window.centre + row * static_cast<int>(window.width_and_taps >> 10) + column;
       CopyAsyncOrZero(to + i * Shape::kCopyRows * kGemmRowBytes,
                       x_ + static_cast<int64_t>(inside ? token : 0) * stride_ + channel_, inside);
     }

@@ -2,6 +2,7 @@
 
 #include <cstring>
 
+#include "model/ops/eight_channels.h"
 #include "model/ops/gemm_cuda.h"
 #include "model/ops/kernel.h"
 #include "model/ops/kernel_math.h"
@@ -15,36 +16,6 @@ namespace spatialmamba {
 // the outputs lane % 4 * 8 + c, c from 0 to 7, at [i / 2][c / 2][i % 2 * 2 + c % 2].
 template <int kTiles>
 using GemmSums = float[kTiles][4][4];
-
-// Eight neighbours, aligned to 16 bytes.
-__device__ __forceinline__ void LoadEight(const float* from, float (&to)[8]) {
-  const float4 low = *reinterpret_cast<const float4*>(from);
-  const float4 high = *reinterpret_cast<const float4*>(from + 4);
-  to[0] = low.x, to[1] = low.y, to[2] = low.z, to[3] = low.w;
-  to[4] = high.x, to[5] = high.y, to[6] = high.z, to[7] = high.w;
-}
-__device__ __forceinline__ void LoadEight(const __nv_bfloat16* from, float (&to)[8]) {
-  const uint4 packed = *reinterpret_cast<const uint4*>(from);
-  const unsigned pairs[4] = {packed.x, packed.y, packed.z, packed.w};
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    to[2 * i] = __uint_as_float(pairs[i] << 16);
-    to[2 * i + 1] = __uint_as_float(pairs[i] & 0xFFFF0000);
-  }
-}
-__device__ __forceinline__ void StoreEight(const float (&from)[8], float* to) {
-  *reinterpret_cast<float4*>(to) = make_float4(from[0], from[1], from[2], from[3]);
-  *reinterpret_cast<float4*>(to + 4) = make_float4(from[4], from[5], from[6], from[7]);
-}
-__device__ __forceinline__ void StoreEight(const float (&from)[8], __nv_bfloat16* to) {
-  unsigned pairs[4];
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    const __nv_bfloat162 pair = __floats2bfloat162_rn(from[2 * i], from[2 * i + 1]);
-    memcpy(&pairs[i], &pair, sizeof(pair));
-  }
-  *reinterpret_cast<uint4*>(to) = make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
-}
 
 // The first `count` of up to eight.
 template <typename T>

@@ -175,14 +175,15 @@ __device__ __forceinline__ void CountLabels(int label, bool inside, uint32_t* cl
   }
 }
 
-// Grid: blocks of pixels, across and down. A thread first judges classes, then labels a pixel.
-__global__ void __launch_bounds__(kThreads) ResizeArgmaxKernel(ArgmaxParams p) {
+// Grid: blocks of pixels, row by row. A thread first judges classes, then labels a pixel.
+__global__ void __launch_bounds__(kThreads, 1) ResizeArgmaxKernel(ArgmaxParams p) {
   WaitForPreviousKernel();
   auto& shared = *SharedMemory<Shared>();
   auto* candidates = SharedMemory<unsigned>(sizeof(Shared));
   const int thread = static_cast<int>(threadIdx.x);
-  const int first_row = static_cast<int>(blockIdx.y) * kBlock;
-  const int first_column = static_cast<int>(blockIdx.x) * kBlock;
+  const int across = (p.to_width - 1) / kBlock + 1;
+  const int first_row = static_cast<int>(blockIdx.x) / across * kBlock;
+  const int first_column = static_cast<int>(blockIdx.x) % across * kBlock;
   if (thread < kBlock) {
     FillTwoStep(p.from_height, p.between_height, p.to_height,
                 min(first_row + thread, p.to_height - 1), &shared.rows[thread]);
@@ -231,12 +232,13 @@ unsigned Blocks(int pixels) { return static_cast<unsigned>((pixels - 1) / kBlock
 
 void Check(const DeviceResizeArgmax& image) {
   constexpr int kMostClasses = 65536;
-  constexpr unsigned kMostBlocks = 65535;  // of a grid along y
+  constexpr uint64_t kMostBlocks = 0x7FFFFFFF;  // of a grid
   const bool fits = image.logits.type == DeviceType::kFloat32 && image.logits.channels >= 1 &&
                     image.logits.channels <= kMostClasses && image.from_height >= 1 &&
                     image.from_width >= 1 && image.between_height >= image.from_height &&
                     image.between_width >= image.from_width && image.to_height >= 1 &&
-                    image.to_width >= 1 && Blocks(image.to_height) <= kMostBlocks;
+                    image.to_width >= 1 &&
+                    uint64_t{Blocks(image.to_height)} * Blocks(image.to_width) <= kMostBlocks;
   if (!fits) throw std::invalid_argument("ResizeArgmaxCuda: shapes do not fit");
 }
 
@@ -258,7 +260,7 @@ void ResizeArgmaxCuda(const DeviceResizeArgmax& image, CUstream_st* stream) {
   p.class_pixels = image.class_pixels;
   const int words = (p.classes + 31) / 32;
   LaunchConfig config;
-  config.grid = dim3(Blocks(image.to_width), Blocks(image.to_height));
+  config.grid = dim3(Blocks(image.to_width) * Blocks(image.to_height));
   config.block = dim3(kThreads);
   config.shared_bytes = sizeof(Shared) + sizeof(unsigned) * static_cast<size_t>(words);
   config.stream = stream;

@@ -181,7 +181,8 @@ __device__ __forceinline__ SegmentCarries FoldChunks(const Carry* chunks, int wa
 // Grid: cluster * groups of 64 channels, images. The blocks of a cluster take the segments of an
 // image in turns: in each round one segment a block.
 template <typename T>
-__global__ void __launch_bounds__(kWarps * 32, 2) ScanKernel(ScanKernelParams<T> p) {
+__global__ void __launch_bounds__(kWarps * 32, sizeof(T) == 2 ? 2 : 1)
+    ScanKernel(ScanKernelParams<T> p) {
   WaitForPreviousKernel();
   if (static_cast<int>(blockIdx.y) >= p.level.counts[kImageCount]) return;  // the whole cluster
   const DeviceSpan span = p.level.spans[blockIdx.y];

@@ -8,6 +8,7 @@ namespace spatialmamba {
 namespace {
 
 constexpr int kBlockWarps = 8;
+constexpr int kObserveWarps = 4;  // a lane takes so many registers that more would not fit twice
 constexpr int kReach = 5;
 constexpr int kColumns = kStrip + 2 * kReach;  // of h that a strip reads
 
@@ -119,8 +120,7 @@ __device__ __forceinline__ void Fuse(const T* h, int stride, const Strip& strip,
 
 // out = c * h' + skip * x. Grid: tiles, pieces of the channels.
 template <typename T>
-__global__ void __launch_bounds__(kBlockWarps * 32, sizeof(T) == 2 ? 2 : 1)
-    ObserveKernel(ObserveParams<T> p) {
+__global__ void __launch_bounds__(kObserveWarps * 32) ObserveKernel(ObserveParams<T> p) {
   WaitForPreviousKernel();
   if (static_cast<int>(blockIdx.x) >= p.level.counts[kTileCount]) return;
   const DeviceTile tile = p.level.tiles[blockIdx.x];
@@ -197,9 +197,9 @@ __global__ void __launch_bounds__(kBlockWarps * 32, 1) GateKernel(GateParams<T> 
 #pragma unroll
   for (int i = 0; i < kPairs; ++i) {
     if (first + i * 64 >= p.channels) continue;
-    const float x = raw[i].value().x - mean;
-    const float y_ = raw[i].value().y - mean;
-    squares += fmaf(x, x, y_ * y_);
+    const float first_of_pair = raw[i].value().x - mean;
+    const float second_of_pair = raw[i].value().y - mean;
+    squares += fmaf(first_of_pair, first_of_pair, second_of_pair * second_of_pair);
   }
   const float inverse = rsqrtf(WarpSum(squares) * share + 1e-5f);
 #pragma unroll
@@ -235,7 +235,7 @@ void LaunchObserve(const DeviceFusionInputs& inputs, const DeviceLevel& level,
   p.channels = out.channels;
   const int warps = WarpsOfChannels(p.channels);
   p.warps = min(warps, 2);
-  p.groups = GroupsOfStrips(p.warps, kBlockWarps, level);
+  p.groups = GroupsOfStrips(p.warps, kObserveWarps, level);
   LaunchConfig config;
   config.grid = dim3(static_cast<unsigned>(level.tile_count),
                      static_cast<unsigned>((warps + p.warps - 1) / p.warps));

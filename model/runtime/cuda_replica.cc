@@ -87,21 +87,33 @@ CudaReplica::~CudaReplica() {
 }
 
 void CudaReplica::Capture(const CudaReplicaOptions& options) {
-  const std::vector<Captured> list = Capacities(options);
-  size_t bytes = 0;
-  for (const Captured& one : list) {
-    bytes = std::max(bytes, CudaPlan::ArenaBytes(*network_, one.capacity));
-  }
-  arena_.Reserve(bytes);
+  std::vector<Captured> list = Capacities(options);
+  while (!list.empty() && !Reserve(list)) list.pop_back();  // of the largest there is no memory for
   for (const Captured& one : list) {
     try {
       plans_.push_back(CaptureOne(one.capacity));
     } catch (const CudaError& error) {
       if (!error.out_of_memory()) throw;
-      return;  // what was captured before serves
+      Synchronize(stream_.get());  // what the canary had launched before the lack showed
+      return;                      // what was captured before serves
     }
     captured_.push_back(one.images);
   }
+}
+
+// Memory that all of these share; false if the device has not so much.
+bool CudaReplica::Reserve(std::span<const Captured> list) {
+  size_t bytes = 0;
+  for (const Captured& one : list) {
+    bytes = std::max(bytes, CudaPlan::ArenaBytes(*network_, one.capacity));
+  }
+  try {
+    arena_.Reserve(bytes);
+  } catch (const CudaError& error) {
+    if (!error.out_of_memory()) throw;
+    return false;
+  }
+  return true;
 }
 
 // What the memory for them allows.
@@ -165,8 +177,8 @@ void CudaReplica::RunSome(const Batch& batch, std::span<const size_t> indices) {
     images.push_back(batch.images[i]);
   }
   if (chosen.empty()) return;
-  const bool holds_memory =
-      large_plan_ != nullptr || large_arena_.bytes() > 0 || scratch_.device.bytes() > 0;
+  const bool holds_memory = large_plan_ != nullptr || large_arena_.bytes() > 0 ||
+                            scratch_.device.bytes() > 0 || scratch_.host.bytes() > 0;
   try {
     std::vector<Prediction> outputs = RunOnce(images);
     for (size_t i = 0; i < chosen.size(); ++i) {
@@ -259,8 +271,9 @@ std::string CudaReplica::AskCanary() {
     if (RunOnce({&canary_->view, 1})[0] == canary_->answer) return "";
     return "a known image gave another answer";
   } catch (const CudaError& error) {
-    // A lack of memory says nothing of the device's health.
-    return error.out_of_memory() ? "" : std::string("a known image failed: ") + error.what();
+    if (!error.out_of_memory()) return std::string("a known image failed: ") + error.what();
+    Synchronize(stream_.get());  // what was launched before the lack showed
+    return "";                   // which says nothing of the device's health
   } catch (...) {
     return "a known image failed: " + What(std::current_exception());
   }

@@ -68,6 +68,7 @@ class CudaReplica final : public Replica {
   };
 
   void Capture(const CudaReplicaOptions& options);
+  bool Reserve(std::span<const Captured> list);
   std::vector<Captured> Capacities(const CudaReplicaOptions& options) const;
   std::unique_ptr<CudaPlan> CaptureOne(const DeviceCapacity& capacity);
   void RunSome(const Batch& batch, std::span<const size_t> indices);

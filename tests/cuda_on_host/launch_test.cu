@@ -88,6 +88,31 @@ TEST_F(CudaLaunch, WaitsForThePreviousKernelInAGraph) {
   DestroyGraph(graph);
 }
 
+// A kernel that may begin early waits for what is no kernel too, and such work for it.
+TEST_F(CudaLaunch, KeepsTheOrderOfKernelsAndCopies) {
+  const CudaStream stream;
+  const DeviceBuffer first(kCount * sizeof(int));
+  const DeviceBuffer second(kCount * sizeof(int));
+  const DeviceBuffer third(kCount * sizeof(int));
+  const auto work = [&] {
+    RotateOften(static_cast<int*>(first.data()), static_cast<int*>(second.data()), stream.get());
+    ZeroDevice(first.data(), first.bytes(), stream.get());
+    Launch("Rotate", &Rotate, Config(stream.get()), static_cast<const int*>(first.data()),
+           static_cast<int*>(third.data()));
+  };
+  work();
+  Synchronize(stream.get());
+  EXPECT_THAT(OnHost(third), Each(1));
+  ZeroDevice(third.data(), third.bytes(), stream.get());
+  BeginCapture(stream.get());
+  work();
+  CUgraphExec_st* const graph = EndCapture(stream.get());
+  LaunchGraph(graph, stream.get());
+  Synchronize(stream.get());
+  EXPECT_THAT(OnHost(third), Each(1));
+  DestroyGraph(graph);
+}
+
 TEST_F(CudaLaunch, TakesAGridWithoutBlocksForNoLaunch) {
   LaunchConfig config = Config(nullptr);
   config.grid.y = 0;

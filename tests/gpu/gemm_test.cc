@@ -4,6 +4,7 @@
 #include <bit>
 #include <cmath>
 #include <cstring>
+#include <limits>
 #include <random>
 #include <string>
 #include <vector>
@@ -150,7 +151,8 @@ double Error(const Problem& problem, const std::vector<float>& out, const Finish
       sum = Activated(finish.activation, sum);
       if (finish.residual) sum += double{problem.residual[at]};
       const double error = std::abs(double{out[at]} - sum) / (magnitude + 1);
-      if (!(error <= worst)) worst = error;
+      if (std::isnan(error)) return std::numeric_limits<double>::infinity();
+      worst = std::max(worst, error);
     }
   }
   return worst;

@@ -96,6 +96,10 @@ sanitize() {
   for name in "${pids[@]}"; do wait "$name" || status=1; done
   for name in "${names[@]}"; do
     read -r code _ <"$results/sanitize/$name.rc"
+    grep -aqE '\[  PASSED  \] [1-9]' "$results/sanitize/$name.log" || {
+      printf '%s: no case ran to its end\n' "$name"
+      status=1
+    }
     case $code in
       0) ;;
       124) printf '%s was stopped within: %s\n' "$name" "$(grep -a 'RUN' "$results/sanitize/$name.log" | tail -1)" ;;

@@ -91,7 +91,8 @@ double LargestError(const Golden& golden, const std::string& name,
   if (!errors) return std::numeric_limits<double>::infinity();
   double largest = 0;
   for (const double error : *errors) {
-    if (!(std::abs(error) <= largest)) largest = std::abs(error);  // a NaN counts
+    if (std::isnan(error)) return std::numeric_limits<double>::infinity();
+    largest = std::max(largest, std::abs(error));
   }
   return largest;
 }

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <span>
 #include <string>
 #include <vector>
@@ -168,6 +169,15 @@ TEST_P(ClassifierGolden, LogitsInBfloat16) {
     const auto first = logits.begin() + offset;
     EXPECT_EQ(std::max_element(first, first + classes) - first, best);
   }
+}
+
+TEST(Golden, ANumberThatIsNoneIsTheLargestError) {
+  const oracle::Golden golden = {.facts = {{"samples", nlohmann::json::object()}},
+                                 .tensors = {{"map", {.shape = {4}, .values = {1, 2, 3, 4}}}}};
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  EXPECT_DOUBLE_EQ(oracle::LargestError(golden, "map", {1, 2.5F, 3, 4}), .5);
+  EXPECT_EQ(oracle::LargestError(golden, "map", {6, nan, 3, 4}),
+            std::numeric_limits<double>::infinity());
 }
 
 class BackboneGolden : public GoldenCase {};
