@@ -170,7 +170,7 @@ std::optional<Refusal> Batcher::Submit(std::vector<std::unique_ptr<Task>> tasks)
   Duration predicted = Duration::zero();
   {
     std::unique_lock lock(monitor_->mutex);
-    predicted = monitor_->scheduler.PredictDrain(model, images, pixels);
+    predicted = monitor_->scheduler.PredictLoad(model, images, pixels);
     refusal = monitor_->scheduler.Admit(tasks, now);
     if (!refusal) monitor_->Settle(lock, {});
   }

@@ -92,8 +92,22 @@ Duration DeviceScheduler::Drain(const Model& model, BatchQueue::Work work) const
   return fixed * std::min(batches, work.images) + share;
 }
 
-Duration DeviceScheduler::PredictDrain(int model, int64_t images, int64_t pixels) const {
-  return Drain(at(model), {images, pixels});
+Duration DeviceScheduler::PredictLoad(int index, int64_t images, int64_t pixels) const {
+  const Model& model = at(index);
+  const BatchLimits limits = Limits(model);
+  const Duration fixed = model.cost.Predict(0);
+  const Duration share = model.cost.PredictShare(pixels);
+  const auto ratio = [](auto part, auto whole) {
+    return static_cast<double>(part) / static_cast<double>(whole);
+  };
+  double batches = ratio(images, limits.images);
+  if (limits.pixels > 0) batches = std::max(batches, ratio(pixels, limits.pixels));
+  if (limits.time != Duration::max() && limits.time > fixed) {
+    batches = std::max(batches, ratio(share.count(), (limits.time - fixed).count()));
+  }
+  // An image that is more than a batch may hold runs alone.
+  batches = std::min(batches, static_cast<double>(images));
+  return std::chrono::round<Duration>(batches * std::chrono::duration<double>(fixed)) + share;
 }
 
 TimePoint DeviceScheduler::FirstFree(TimePoint now) const {

@@ -97,8 +97,9 @@ class DeviceScheduler {
   // An image was answered so long after the predicted end of its batch.
   void Answered(int model, Duration after);
 
-  // Device time of these images if they come in full batches.
-  Duration PredictDrain(int model, int64_t images, int64_t pixels) const;
+  // What these images add to the load: the device time that is theirs in full batches. A request
+  // that runs alone takes longer, but only as long as the device has time to spare.
+  Duration PredictLoad(int model, int64_t images, int64_t pixels) const;
 
  private:
   // Of the answers, how many the margin before the deadline is to be enough for.

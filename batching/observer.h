@@ -29,7 +29,7 @@ struct BatchReport {
 class BatchObserver {
  public:
   virtual ~BatchObserver() = default;
-  // A request came: `images` of it cost `predicted` device time, whether admitted or refused
+  // A request came: its `images` are `predicted` device time of load, whether admitted or refused
   // afterwards.
   virtual void OnOffered(int model, int64_t images, Duration predicted) = 0;
   virtual void OnRefused(int model, int64_t images, RefusalReason reason) = 0;

@@ -42,11 +42,10 @@ struct Families {
       add.Gauges("requests_in_flight", "Requests admitted and unfinished.");
   prometheus::Family<prometheus::Gauge>& images_in_flight =
       add.Gauges("images_in_flight", "Images admitted and unfinished.");
-  prometheus::Family<prometheus::Counter>& offered =
-      add.Counters("offered_device_seconds_total",
-                   "Predicted device time of everything that arrived, admitted or refused. Its "
-                   "rate over the number of devices is the "
-                   "offered load: scale by it.");
+  prometheus::Family<prometheus::Counter>& offered = add.Counters(
+      "offered_device_seconds_total",
+      "Predicted device time, in full batches, of everything that arrived, admitted "
+      "or refused. Its rate over the number of devices is the offered load: scale by it.");
   prometheus::Family<prometheus::Counter>& saved =
       add.Counters("saved_device_seconds_total",
                    "Predicted device time of admitted images that were never run.");

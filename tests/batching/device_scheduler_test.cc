@@ -107,6 +107,17 @@ TEST_F(DeviceSchedulerTest, AFreeDeviceServesWhatIsReadyWhateverElseIsBeingPrepa
   EXPECT_EQ(batch_->tasks[0]->info().deadline, now_ + milliseconds(200));
 }
 
+TEST_F(DeviceSchedulerTest, TheLoadOfARequestIsItsPartOfFullBatches) {
+  Start(
+      {.models = {{.max_batch_size = 8}, {.max_batch_size = 32, .max_batch_pixels = 4 * kPixels}}},
+      80, 10);
+  EXPECT_EQ(scheduler_->PredictLoad(0, 1, kPixels), milliseconds(20));
+  EXPECT_EQ(scheduler_->PredictLoad(0, 64, 64 * kPixels), milliseconds(64 * 20));
+  EXPECT_EQ(scheduler_->PredictLoad(1, 1, kPixels), milliseconds(30));
+  // Larger than a batch may be: alone.
+  EXPECT_EQ(scheduler_->PredictLoad(1, 1, 10 * kPixels), milliseconds(180));
+}
+
 TEST_F(DeviceSchedulerTest, RefusesWhatEvenAnIdleDeviceCannotDoInTimeWithoutAHint) {
   Start({.models = {{}}});
   const std::optional<Refusal> refusal = Send(9);
