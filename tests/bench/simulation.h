@@ -60,6 +60,10 @@ class Policy {
   virtual ~Policy() = default;
   // False: refused at once.
   virtual bool Arrive(const Job& job, double now) = 0;
+  // Device time, in seconds, that it predicts a request to add to the load; 0: it predicts none.
+  virtual double Predicted(const Job&) const { return 0; }
+  // Requests admitted, and neither begun nor given up, if it counts them.
+  virtual int64_t Waiting() const { return 0; }
   // The batch for the free device; empty: none now.
   virtual std::vector<Job> NextBatch(double now) = 0;
   virtual void Finished(double taken, double now) = 0;

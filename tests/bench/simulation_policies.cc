@@ -57,6 +57,22 @@ class ServerPolicy final : public Policy {
     return true;
   }
 
+  // As the server counts what is offered (batching/batcher.cc).
+  double Predicted(const Job& job) const override {
+    const Stream& stream = scenario_.streams[static_cast<size_t>(job.stream)];
+    const Duration predicted =
+        scheduler_.PredictLoad(stream.model, 1, std::llround(kPixels * stream.size));
+    return std::chrono::duration<double>(predicted).count();
+  }
+
+  int64_t Waiting() const override {
+    int64_t waiting = 0;
+    for (size_t i = 0; i < scenario_.models.size(); ++i) {
+      waiting += scheduler_.State(static_cast<int>(i), At(now_)).depth;
+    }
+    return waiting;
+  }
+
   std::vector<Job> NextBatch(double now) override {
     now_ = now;
     std::vector<Dropped> dropped = scheduler_.PopExpired(At(now));
