@@ -25,7 +25,7 @@ struct DeviceResizeArgmax {
 // fuses multiplications and additions. Logits that are not finite give labels below `classes`
 // without a meaning. Not meant for a captured graph: the grid is that of the image. Throws
 // std::invalid_argument if shapes do not fit, there are more than 65536 classes, or the labels have
-// more rows than a grid (2^20 - 16).
+// more blocks of 16 x 16 pixels than a grid (2^31).
 void ResizeArgmaxCuda(const DeviceResizeArgmax& image, CUstream_st* stream);
 
 }  // namespace spatialmamba
