@@ -207,9 +207,19 @@ void App::DeviceFailed(int device, const std::string& why) {
 }
 
 void App::SetState(HealthState state) {
-  const std::lock_guard lock(state_mutex_);
-  if (failed()) return;  // for good
-  state_ = state;
+  {
+    const std::lock_guard lock(state_mutex_);
+    if (failed()) return;  // for good
+    state_ = state;
+  }
+  // Outside of the lock, so that what is told last may be what was true before: told again then.
+  do {
+    state = state_;
+    Tell(state);
+  } while (state != state_);
+}
+
+void App::Tell(HealthState state) {
   const bool serving = state == HealthState::kServing;
   metrics_.SetHealth(state);
   if (serving) vision_.SetReady(true);

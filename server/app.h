@@ -70,6 +70,7 @@ class App {
   DeviceSample SampleDevice(int device) const;
   void DeviceFailed(int device, const std::string& why);
   void SetState(HealthState state);
+  void Tell(HealthState state);  // metrics, the service, health checks
   std::string NotReady() const;
   void StopGrpc(TimePoint deadline);
   void WaitUntil(TimePoint time);
@@ -84,7 +85,7 @@ class App {
   LoadMeter load_;
   BatchMetrics batch_metrics_;
   HealthService health_;
-  mutable std::mutex state_mutex_;  // guards failure_; orders the state with what is told of it
+  mutable std::mutex state_mutex_;  // guards failure_ and changes of state_
   std::string failure_;             // of the device
   std::atomic<HealthState> state_ = HealthState::kStarting;
   Pipeline pipeline_;  // its workers may tell of a failure until it is destroyed

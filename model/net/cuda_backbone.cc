@@ -1,28 +1,21 @@
 #include "model/net/cuda_backbone.h"
 
 #include <algorithm>
+#include <stdexcept>
 #include <string>
 
+#include "model/net/level_gemm.h"
 #include "model/ops/depthwise_cuda.h"
 #include "model/ops/round_cuda.h"
 #include "model/ops/scan_cuda.h"
 #include "model/ops/state_fusion_cuda.h"
 #include "model/ops/stem_cuda.h"
-#include "model/weights/checkpoint.h"
 
 namespace spatialmamba {
 namespace {
 
 // Where each stage lies among the levels of a geometry.
 size_t LevelOfStage(size_t stage) { return stage + 2; }
-
-DeviceDepthwise Uploaded(const DepthwiseLayer& layer, DeviceWeights& weights) {
-  return {weights.Floats(layer.taps), weights.Floats(layer.bias)};
-}
-
-DeviceNorm Uploaded(const NormLayer& layer, DeviceWeights& weights) {
-  return {weights.Floats(layer.gain), weights.Floats(layer.bias)};
-}
 
 // Matrix [outputs, inputs] as [inputs, outputs].
 std::vector<float> Transposed(const PackedMatrix& matrix) {
@@ -48,29 +41,13 @@ DeviceMap Stream(void* buffer, int64_t channels) {
   return Shaped(buffer, channels, DeviceType::kFloat32);
 }
 
-void Run(DeviceGemm gemm, const DeviceLevel& level, CUstream_st* stream) {
-  gemm.rows = level.counts + kTokenCount;
-  gemm.row_capacity = level.tokens;
-  GemmCuda(gemm, stream);
-}
-
-// A dense 3x3 convolution.
-void Run(DeviceGemm gemm, int step, const DeviceLevel& from, const DeviceLevel& to,
-         CUstream_st* stream) {
-  gemm.step = step;
-  gemm.from = from;
-  gemm.to = to;
-  Run(gemm, to, stream);
-}
-
-DeviceGemm WithRelu(DeviceGemm gemm) {
-  gemm.activation = Activation::kRelu;
-  return gemm;
-}
-
-DeviceGemm WithResidual(DeviceGemm gemm, const DeviceMap& residual) {
-  gemm.residual = residual;
-  return gemm;
+void CheckVariant(const Variant& variant) {
+  const char* rule = variant.dim < 16 || variant.dim % 16 != 0 ? "a multiple of 16"
+                     : variant.dim > 96                        ? "at most 96"
+                                                               : nullptr;
+  if (rule == nullptr) return;
+  throw std::invalid_argument("variant: on a GPU dim must be " + std::string(rule) + ", not " +
+                              std::to_string(variant.dim) + ": run this model with `device: cpu`");
 }
 
 }  // namespace
@@ -99,12 +76,7 @@ struct CudaBackbone::Buffers {
 CudaBackbone::CudaBackbone(const Variant& variant, const BoundTensors& tensors,
                            const std::string& prefix, DeviceWeights& weights)
     : variant_(variant), type_(weights.type()) {
-  if (variant.dim % 16 != 0 || variant.dim > 96) {
-    throw CheckpointError(
-        "variant: the GPU kernels take a dim that is a multiple of 16 and at most "
-        "96, not " +
-        std::to_string(variant.dim) + ": run this model with `device: cpu`");
-  }
+  CheckVariant(variant);
   const StemLayer stem = MakeStem(tensors, prefix + "patch_embed", variant.dim);
   conv1_weights_ = weights.Floats(Transposed(stem.conv1.weights));
   conv1_bias_ = weights.Floats(stem.conv1.bias);
@@ -121,7 +93,7 @@ CudaBackbone::CudaBackbone(const Variant& variant, const BoundTensors& tensors,
     }
     if (i == 3) continue;
     const DownSamplingLayer down = MakeDownSampling(tensors, key + ".downsample", dim);
-    downs_[i] = {weights.Linear(down.expand), spatialmamba::Uploaded(down.conv, weights),
+    downs_[i] = {weights.Linear(down.expand), weights.Depthwise(down.conv),
                  weights.Linear(down.project)};
   }
 }
@@ -129,18 +101,18 @@ CudaBackbone::CudaBackbone(const Variant& variant, const BoundTensors& tensors,
 CudaBackbone::Block CudaBackbone::Uploaded(const BlockLayer& block, DeviceWeights& weights) {
   const SsmLayer& ssm = block.ssm;
   Block on_device;
-  on_device.cpe1 = spatialmamba::Uploaded(block.cpe1, weights);
-  on_device.norm1 = spatialmamba::Uploaded(block.norm1, weights);
+  on_device.cpe1 = weights.Depthwise(block.cpe1);
+  on_device.norm1 = weights.Norm(block.norm1);
   on_device.in_proj = weights.Linear(ssm.in_proj);
-  on_device.conv = spatialmamba::Uploaded(ssm.conv, weights);
+  on_device.conv = weights.Depthwise(ssm.conv);
   on_device.x_proj = weights.Linear(ssm.x_proj);
   on_device.scan = {static_cast<int>(ssm.rank), weights.Floats(ssm.step_weight),
                     weights.Floats(ssm.step_bias), weights.Floats(ssm.decay)};
   on_device.fusion = {weights.Floats(ssm.fusion_taps), weights.Floats(ssm.skip),
-                      spatialmamba::Uploaded(ssm.out_norm, weights)};
+                      weights.Norm(ssm.out_norm)};
   on_device.out_proj = weights.Linear(ssm.out_proj);
-  on_device.cpe2 = spatialmamba::Uploaded(block.cpe2, weights);
-  on_device.norm2 = spatialmamba::Uploaded(block.norm2, weights);
+  on_device.cpe2 = weights.Depthwise(block.cpe2);
+  on_device.norm2 = weights.Norm(block.norm2);
   on_device.fc1 = weights.Linear(block.fc1);
   on_device.fc2 = weights.Linear(block.fc2);
   return on_device;
@@ -179,10 +151,10 @@ void CudaBackbone::RunStem(const Buffers& buffers, const DeviceGeometry& geometr
   const DeviceMap b = Shaped(buffers.state, dim / 2, type_);
   const DeviceMap wide = Shaped(buffers.wide, 4 * dim, type_);
   StemConvCuda(images, geometry.level(0), half, conv1_weights_, conv1_bias_, a, stream);
-  Run(WithRelu(conv2a_.Gemm(a, b)), 1, half, half, stream);
-  Run(WithResidual(conv2b_.Gemm(b, a), a), 1, half, half, stream);
-  Run(WithRelu(conv3_.Gemm(a, wide)), 2, half, quarter, stream);
-  Run(project_.Gemm(wide, Stream(buffers.x, dim)), quarter, stream);
+  LevelConv3x3(WithRelu(conv2a_.Gemm(a, b)), 1, half, half, stream);
+  LevelConv3x3(WithResidual(conv2b_.Gemm(b, a), a), 1, half, half, stream);
+  LevelConv3x3(WithRelu(conv3_.Gemm(a, wide)), 2, half, quarter, stream);
+  LevelGemm(project_.Gemm(wide, Stream(buffers.x, dim)), quarter, stream);
 }
 
 void CudaBackbone::RunBlock(const Buffers& buffers, const Block& block, int64_t dim,
@@ -202,17 +174,17 @@ void CudaBackbone::RunBlock(const Buffers& buffers, const Block& block, int64_t 
   c.channels = 1;
 
   DepthwiseResidualNormCuda(x, level, block.cpe1, block.norm1, next, normed, stream);
-  Run(block.in_proj.Gemm(normed, wide), level, stream);
+  LevelGemm(block.in_proj.Gemm(normed, wide), level, stream);
   DepthwiseCuda(u, level, block.conv, Activation::kSilu, inner, stream);
-  Run(block.x_proj.Gemm(inner, rbc), level, stream);
+  LevelGemm(block.x_proj.Gemm(inner, rbc), level, stream);
   ScanCuda(inner, rbc, level, block.scan, state, stream);
   StateFusionCuda({state, c, inner, z}, level, block.fusion, inner, stream);
-  Run(WithResidual(block.out_proj.Gemm(inner, next), next), level, stream);
+  LevelGemm(WithResidual(block.out_proj.Gemm(inner, next), next), level, stream);
   DepthwiseResidualNormCuda(next, level, block.cpe2, block.norm2, x, normed, stream);
   DeviceGemm expand = block.fc1.Gemm(normed, wide);
   expand.activation = Activation::kGelu;
-  Run(expand, level, stream);
-  Run(WithResidual(block.fc2.Gemm(wide, x), x), level, stream);
+  LevelGemm(expand, level, stream);
+  LevelGemm(WithResidual(block.fc2.Gemm(wide, x), x), level, stream);
 }
 
 void CudaBackbone::RunDownSampling(const Buffers& buffers, size_t stage,
@@ -229,9 +201,9 @@ void CudaBackbone::RunDownSampling(const Buffers& buffers, size_t stage,
     RoundCuda(x, from.counts + kTokenCount, from.tokens, rounded, stream);
     x = rounded;
   }
-  Run(WithRelu(down.expand.Gemm(x, wide)), from, stream);
+  LevelGemm(WithRelu(down.expand.Gemm(x, wide)), from, stream);
   DepthwiseStride2Cuda(wide, from, to, down.conv, reduced, stream);
-  Run(down.project.Gemm(reduced, Stream(buffers.x, 2 * dim)), to, stream);
+  LevelGemm(down.project.Gemm(reduced, Stream(buffers.x, 2 * dim)), to, stream);
 }
 
 void CudaBackbone::Forward(DeviceArena& arena, const DeviceGeometry& geometry, const float* images,

@@ -21,8 +21,8 @@ namespace spatialmamba {
 class CudaBackbone {
  public:
   // `tensors` holds what BackboneTensors(variant, prefix, ...) lists, bound with fp32 matrices.
-  // Throws CheckpointError if the GPU kernels do not know the variant (dim must be a multiple of
-  // 16, at most 96).
+  // Throws std::invalid_argument if the GPU kernels do not know the variant (dim must be a multiple
+  // of 16, at most 96).
   CudaBackbone(const Variant& variant, const BoundTensors& tensors, const std::string& prefix,
                DeviceWeights& weights);
 

@@ -7,8 +7,7 @@ namespace spatialmamba {
 CudaClassifier::CudaClassifier(const Variant& variant, int64_t classes, const BoundTensors& tensors,
                                DeviceWeights& weights)
     : backbone_(variant, tensors, "", weights) {
-  const NormLayer norm = MakeNorm(tensors, "norm");
-  norm_ = {weights.Floats(norm.gain), weights.Floats(norm.bias)};
+  norm_ = weights.Norm(MakeNorm(tensors, "norm"));
   head_ =
       weights.Linear(MakeLinear(tensors, "head.weight", "head.bias", classes, variant.dims()[3]),
                      DeviceType::kFloat32);

@@ -1,20 +1,9 @@
 #include "model/net/cuda_fpn.h"
 
+#include "model/net/level_gemm.h"
 #include "model/ops/pyramid_cuda.h"
 
 namespace spatialmamba {
-
-void LevelGemm(DeviceGemm gemm, const DeviceLevel& level, CUstream_st* stream) {
-  gemm.rows = level.counts + kTokenCount;
-  gemm.row_capacity = level.tokens;
-  GemmCuda(gemm, stream);
-}
-
-void LevelConv3x3(DeviceGemm gemm, const DeviceLevel& level, CUstream_st* stream) {
-  gemm.step = 1;
-  gemm.from = gemm.to = level;
-  LevelGemm(gemm, level, stream);
-}
 
 CudaFpn::CudaFpn(const BoundTensors& tensors, const std::string& key,
                  const std::array<int64_t, 4>& dims, int64_t channels, DeviceWeights& weights)

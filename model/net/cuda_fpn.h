@@ -39,9 +39,4 @@ class CudaFpn {
   std::array<DeviceLinear, 4> output_;
 };
 
-// A linear layer on all pixels of a level, or a 3x3 convolution on its images. The rest of `gemm`
-// is as it is to be.
-void LevelGemm(DeviceGemm gemm, const DeviceLevel& level, CUstream_st* stream);
-void LevelConv3x3(DeviceGemm gemm, const DeviceLevel& level, CUstream_st* stream);
-
 }  // namespace spatialmamba

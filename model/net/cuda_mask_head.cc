@@ -4,6 +4,7 @@
 
 #include "model/net/arena_plan.h"
 #include "model/net/cuda_roi_pooling.h"
+#include "model/net/level_gemm.h"
 #include "model/net/mask_head.h"
 #include "model/ops/box_lists_cuda.h"
 #include "model/ops/mask_logits_cuda.h"
@@ -72,14 +73,10 @@ void CudaMaskHead::FillPiece(const DeviceGeometry& geometry, const DevicePyramid
   DeviceMap x = buffers.x;
   DeviceMap next = buffers.next;
   for (const DeviceLinear& layer : convs_) {
-    DeviceGemm conv = layer.Gemm(x, next);
-    conv.activation = Activation::kRelu;
-    LevelConv3x3(conv, cells, stream);
+    LevelConv3x3(WithRelu(layer.Gemm(x, next)), cells, stream);
     std::swap(x, next);
   }
-  DeviceGemm upsample = upsample_.Gemm(x, buffers.doubled);
-  upsample.activation = Activation::kRelu;
-  LevelGemm(upsample, cells, stream);
+  LevelGemm(WithRelu(upsample_.Gemm(x, buffers.doubled)), cells, stream);
   DeviceMaskLogits logits;
   logits.doubled = buffers.doubled;
   logits.side = kSide;

@@ -76,8 +76,7 @@ CudaMaskRcnn::CudaMaskRcnn(const ModelSpec& spec, const BoundTensors& tensors,
                  .classes = spec.classes},
                 weights) {
   for (size_t i = 0; i < norms_.size(); ++i) {
-    const NormLayer norm = MakeNorm(tensors, "backbone.outnorm" + std::to_string(i));
-    norms_[i] = {weights.Floats(norm.gain), weights.Floats(norm.bias)};
+    norms_[i] = weights.Norm(MakeNorm(tensors, "backbone.outnorm" + std::to_string(i)));
   }
   if (spec.detect.masks) {
     mask_head_.emplace(tensors, "roi_head.mask_head", spec.detect.fpn_channels, weights);

@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "model/net/conv_unit.h"
+#include "model/net/level_gemm.h"
 #include "model/ops/upsampled_taps_cuda.h"
 #include "model/weights/checkpoint.h"
 
@@ -97,12 +98,7 @@ void CudaPyramidBottleneck::Forward(DeviceArena& arena, const DeviceMap& first,
     throw std::invalid_argument("CudaPyramidBottleneck: there must be " +
                                 std::to_string(products_.size() + 1) + " maps");
   }
-  DeviceGemm conv = first_.Gemm(first, out);
-  conv.rows = level.counts + kTokenCount;
-  conv.row_capacity = level.tokens;
-  conv.step = 1;
-  conv.from = conv.to = level;
-  GemmCuda(conv, stream);
+  LevelConv3x3(first_.Gemm(first, out), level, stream);
   int64_t rows = 0;
   for (const DeviceEnlarged& map : maps) rows += map.row_capacity;
   const int at_once = OutputsAtOnce(rows);

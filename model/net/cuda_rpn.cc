@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "model/net/arena_plan.h"
+#include "model/net/level_gemm.h"
 #include "model/ops/box_lists_cuda.h"
 #include "model/ops/proposals_cuda.h"
 
@@ -71,9 +72,7 @@ void CudaRpn::Forward(DeviceArena& arena, const DeviceGeometry& geometry,
   ProposalParams params;
   for (size_t i = 0; i < kPyramidLevels; ++i) {
     const DeviceLevel& level = geometry.level(kFirstPyramidLevel + i);
-    DeviceGemm conv = conv_.Gemm(pyramid[i], buffers.hidden);
-    conv.activation = Activation::kRelu;
-    LevelConv3x3(conv, level, stream);
+    LevelConv3x3(WithRelu(conv_.Gemm(pyramid[i], buffers.hidden)), level, stream);
     LevelGemm(predict_.Gemm(buffers.hidden, buffers.predictions[i]), level, stream);
     params.levels[i] = {level, buffers.predictions[i], buffers.scores[i], 4 << i};
   }

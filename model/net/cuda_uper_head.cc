@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "model/net/conv_unit.h"
+#include "model/net/level_gemm.h"
 #include "model/ops/bilinear_cuda.h"
 
 namespace spatialmamba {
@@ -11,20 +12,6 @@ namespace {
 
 // The geometry's level of the first of the four maps.
 constexpr size_t kFirstLevel = 2;
-
-void LevelGemm(DeviceGemm gemm, const DeviceLevel& level, Activation activation,
-               CUstream_st* stream) {
-  gemm.activation = activation;
-  gemm.rows = level.counts + kTokenCount;
-  gemm.row_capacity = level.tokens;
-  GemmCuda(gemm, stream);
-}
-
-void LevelConv3x3(DeviceGemm gemm, const DeviceLevel& level, CUstream_st* stream) {
-  gemm.step = 1;
-  gemm.from = gemm.to = level;
-  LevelGemm(gemm, level, Activation::kRelu, stream);
-}
 
 }  // namespace
 
@@ -69,8 +56,7 @@ void CudaUperHead::FillLaterals(DeviceArena& arena, const DeviceGeometry& geomet
   for (size_t i = 3; i > 0; --i) {
     const size_t below = i - 1;
     const DeviceLevel& level = geometry.level(kFirstLevel + below);
-    LevelGemm(lateral_[below].Gemm(features[below], laterals[below]), level, Activation::kRelu,
-              stream);
+    LevelGemm(WithRelu(lateral_[below].Gemm(features[below], laterals[below])), level, stream);
     AddBilinearCuda(laterals[i], geometry.level(kFirstLevel + i), laterals[below], level, stream);
   }
 }
@@ -88,7 +74,7 @@ void CudaUperHead::Forward(DeviceArena& arena, const DeviceGeometry& geometry,
   std::array<DeviceMap, 4> outputs;
   for (size_t i = 0; i < 3; ++i) {
     outputs[i] = arena.Take(level(i).tokens, channels(), type_);
-    LevelConv3x3(output_[i].Gemm(laterals[i], outputs[i]), level(i), stream);
+    LevelConv3x3(WithRelu(output_[i].Gemm(laterals[i], outputs[i])), level(i), stream);
   }
   outputs[3] = laterals[3];
   std::vector<DeviceEnlarged> enlarged;
@@ -98,7 +84,7 @@ void CudaUperHead::Forward(DeviceArena& arena, const DeviceGeometry& geometry,
   }
   // Nothing reads the first lateral map any more.
   bottleneck_.Forward(arena, outputs[0], level(0), enlarged, laterals[0], stream);
-  LevelGemm(classifier_.Gemm(laterals[0], logits), level(0), Activation::kNone, stream);
+  LevelGemm(classifier_.Gemm(laterals[0], logits), level(0), stream);
   arena.Rewind(before);
 }
 

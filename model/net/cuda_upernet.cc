@@ -19,8 +19,7 @@ CudaUperNet::CudaUperNet(const ModelSpec& spec, const BoundTensors& tensors, Dev
     : backbone_(spec.variant, tensors, "backbone.", weights),
       head_(tensors, "decode_head", spec, weights) {
   for (size_t i = 0; i < norms_.size(); ++i) {
-    const NormLayer norm = MakeNorm(tensors, "backbone.outnorm" + std::to_string(i));
-    norms_[i] = {weights.Floats(norm.gain), weights.Floats(norm.bias)};
+    norms_[i] = weights.Norm(MakeNorm(tensors, "backbone.outnorm" + std::to_string(i)));
   }
 }
 

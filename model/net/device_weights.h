@@ -5,6 +5,7 @@
 
 #include "model/net/layers.h"
 #include "model/ops/cuda_api.h"
+#include "model/ops/depthwise_cuda.h"
 #include "model/ops/device_batch.h"
 #include "model/ops/gemm_cuda.h"
 
@@ -43,6 +44,10 @@ class DeviceWeights {
   DeviceLinear Linear(const LinearLayer& layer, DeviceType type);
   // fp32, as they are.
   const float* Floats(std::span<const float> values);
+  DeviceDepthwise Depthwise(const DepthwiseLayer& layer) {
+    return {Floats(layer.taps), Floats(layer.bias)};
+  }
+  DeviceNorm Norm(const NormLayer& layer) { return {Floats(layer.gain), Floats(layer.bias)}; }
 
   DeviceType type() const { return type_; }
   size_t bytes() const { return bytes_; }

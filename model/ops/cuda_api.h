@@ -11,9 +11,8 @@ struct CUgraphExec_st;
 namespace spatialmamba {
 
 // The little that this product needs of the CUDA runtime, behind names of its own: cuda_api.cc
-// calls CUDA, cuda_unavailable.cc says that there is none, and
-// tests/cuda_on_host/cuda_api_on_host.cc runs everything on the CPU, faults included. All of it
-// concerns the calling thread's current device.
+// calls CUDA, tests/cuda_on_host/cuda_api_on_host.cc runs everything on the CPU, faults included.
+// All of it concerns the calling thread's current device.
 
 // What CUDA reports, with its own name and text. `sticky`: the process can do nothing more with the
 // device.
@@ -64,49 +63,31 @@ void LaunchGraph(CUgraphExec_st* graph, CUstream_st* stream);
 void DestroyGraph(CUgraphExec_st* graph) noexcept;
 
 // Owners of the above.
-class DeviceBuffer {
+template <void* (*kAllocate)(size_t), void (*kFree)(void*) noexcept>
+class CudaBuffer {
  public:
-  DeviceBuffer() = default;
-  explicit DeviceBuffer(size_t bytes) : data_(AllocateDevice(bytes)), bytes_(bytes) {}
-  ~DeviceBuffer() { FreeDevice(data_); }
-  DeviceBuffer(DeviceBuffer&& other) noexcept : data_(other.data_), bytes_(other.bytes_) {
-    other.data_ = nullptr;
-    other.bytes_ = 0;
-  }
-  DeviceBuffer& operator=(DeviceBuffer&& other) noexcept {
-    std::swap(data_, other.data_);
-    std::swap(bytes_, other.bytes_);
+  CudaBuffer() = default;
+  explicit CudaBuffer(size_t bytes) : data_(kAllocate(bytes)), bytes_(bytes) {}
+  ~CudaBuffer() { kFree(data_); }
+  CudaBuffer(CudaBuffer&& other) noexcept { swap(other); }
+  CudaBuffer& operator=(CudaBuffer&& other) noexcept {
+    swap(other);
     return *this;
   }
   void* data() const { return data_; }
   size_t bytes() const { return bytes_; }
 
  private:
-  void* data_ = nullptr;
-  size_t bytes_ = 0;
-};
-
-class PinnedBuffer {
- public:
-  PinnedBuffer() = default;
-  explicit PinnedBuffer(size_t bytes) : data_(AllocatePinned(bytes)), bytes_(bytes) {}
-  ~PinnedBuffer() { FreePinned(data_); }
-  PinnedBuffer(PinnedBuffer&& other) noexcept : data_(other.data_), bytes_(other.bytes_) {
-    other.data_ = nullptr;
-    other.bytes_ = 0;
-  }
-  PinnedBuffer& operator=(PinnedBuffer&& other) noexcept {
+  void swap(CudaBuffer& other) noexcept {
     std::swap(data_, other.data_);
     std::swap(bytes_, other.bytes_);
-    return *this;
   }
-  void* data() const { return data_; }
-  size_t bytes() const { return bytes_; }
 
- private:
   void* data_ = nullptr;
   size_t bytes_ = 0;
 };
+using DeviceBuffer = CudaBuffer<&AllocateDevice, &FreeDevice>;
+using PinnedBuffer = CudaBuffer<&AllocatePinned, &FreePinned>;
 
 class CudaStream {
  public:

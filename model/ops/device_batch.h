@@ -3,6 +3,8 @@
 // The geometry of a ragged batch in device memory, so that one captured launch serves batches of
 // any shapes. C++17: kernels include this.
 
+#include "model/ops/matrix_type.h"
+
 namespace spatialmamba {
 
 // Where one image lies: height * width consecutive tokens in row-major pixel order.
@@ -39,7 +41,7 @@ struct DeviceLevel {
 
 // What activations and matrices are made of on a device. Sums, norms, the scan and biases are fp32
 // whatever this says.
-enum class DeviceType { kFloat32, kBfloat16 };
+using DeviceType = MatrixType;
 
 constexpr int DeviceBytes(DeviceType type) { return type == DeviceType::kFloat32 ? 4 : 2; }
 

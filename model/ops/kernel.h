@@ -84,8 +84,9 @@ void Launch(const char* name, void (*kernel)(P...), const LaunchConfig& config, 
 #endif
 }
 
-// Stands first in every kernel: memory that earlier kernels of the stream wrote may be read, and
-// what they read be overwritten, from here on; and the next kernel's blocks may be placed.
+// Stands first in every kernel, but for loads of what no kernel writes (the weights of a GEMM):
+// memory that earlier kernels of the stream wrote may be read, and what they read be overwritten,
+// from here on; and the next kernel's blocks may be placed.
 __device__ __forceinline__ void WaitForPreviousKernel() {
 #if !defined(KERNELS_ON_HOST) && defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   cudaGridDependencySynchronize();

@@ -68,11 +68,6 @@ __device__ __forceinline__ float Silu(float x) { return __fdividef(x, 1.0f + __e
 __device__ __forceinline__ float Gelu(float x) {
   return 0.5f * x * (1.0f + erff(x * 0.70710678118654752f));
 }
-// log(1 + exp(x)), as x itself where the difference is below fp32 (as PyTorch does above 20).
-__device__ __forceinline__ float Softplus(float x) {
-  return x > 20.0f ? x : fmaxf(x, 0.0f) + log1pf(__expf(-fabsf(x)));
-}
-
 // The image that a token belongs to: the last span that begins at or before it. `images` >= 1,
 // spans back to back from 0 on.
 __device__ __forceinline__ int ImageOfToken(const DeviceSpan* spans, int images, int token) {

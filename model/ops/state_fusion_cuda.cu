@@ -31,7 +31,7 @@ struct ObserveParams {
 };
 
 // What a strip reads of one row of h: columns from kReach - kDistance to the left of it on.
-// `offset` are those of all kColumns in elements, clamped to the image.
+// `offset` are those of all kColumns in bytes, clamped to the image.
 template <int kDistance, typename T>
 struct RowWindow {
   static constexpr int kCount = kStrip + 2 * kDistance;

@@ -35,7 +35,7 @@ inline int GroupsOfStrips(int warps, int block_warps, const DeviceLevel& level) 
 // What a thread knows of its place in the block.
 struct StripPlace {
   int lane;
-  int warp;   // of its group: which 32 lanes' channels
+  int warp;   // of its group: which 64 channels
   int group;  // which strips of the tile
 };
 

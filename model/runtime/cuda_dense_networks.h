@@ -3,14 +3,9 @@
 #include <memory>
 
 #include "model/net/layers.h"
-#include "model/ops/device_batch.h"
 #include "model/runtime/cuda_network.h"
 
 namespace spatialmamba {
-
-inline DeviceType DeviceTypeOf(MatrixType matrices) {
-  return matrices == MatrixType::kBfloat16 ? DeviceType::kBfloat16 : DeviceType::kFloat32;
-}
 
 // For MakeCudaNetwork alone. `tensors`: bound with fp32 matrices.
 std::unique_ptr<CudaNetwork> MakeCudaDetectNetwork(const ModelSpec& spec,

@@ -20,7 +20,7 @@ struct DetectExchange final : CudaExchange {
 class CudaDetectNetwork final : public CudaNetwork {
  public:
   CudaDetectNetwork(const ModelSpec& spec, const BoundTensors& tensors, int64_t max_detections)
-      : weights_(DeviceTypeOf(spec.matrices)), net_(spec, tensors, weights_, max_detections) {}
+      : weights_(spec.matrices), net_(spec, tensors, weights_, max_detections) {}
 
   std::unique_ptr<CudaExchange> MakeExchange(CudaScratch& scratch) const override {
     return std::make_unique<DetectExchange>(scratch);

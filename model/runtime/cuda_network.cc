@@ -24,7 +24,7 @@ struct LogitsExchange final : CudaExchange {
 class CudaClassifyNetwork final : public CudaNetwork {
  public:
   CudaClassifyNetwork(const ModelSpec& spec, const BoundTensors& tensors)
-      : weights_(DeviceTypeOf(spec.matrices)),
+      : weights_(spec.matrices),
         classes_(spec.classes),
         classifier_(spec.variant, spec.classes, tensors, weights_) {}
 
@@ -84,12 +84,6 @@ class CudaClassifyNetwork final : public CudaNetwork {
   const CudaClassifier classifier_;
 };
 
-void CheckVariant(const Variant& variant) {
-  if (variant.dim >= 16 && variant.dim % 16 == 0) return;
-  throw std::invalid_argument("variant: on a GPU dim must be a multiple of 16, not " +
-                              std::to_string(variant.dim) + ": run this model with `device: cpu`");
-}
-
 }  // namespace
 
 void CudaScratch::Grow(size_t device_bytes, size_t host_bytes) {
@@ -105,7 +99,6 @@ void CudaScratch::Grow(size_t device_bytes, size_t host_bytes) {
 
 std::unique_ptr<CudaNetwork> MakeCudaNetwork(const ModelSpec& spec, const BoundTensors& tensors,
                                              int64_t max_detections) {
-  CheckVariant(spec.variant);
   switch (spec.task) {
     case VisionTask::kClassify:
       return std::make_unique<CudaClassifyNetwork>(spec, tensors);

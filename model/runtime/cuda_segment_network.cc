@@ -20,7 +20,7 @@ struct SegmentExchange final : CudaExchange {
 class CudaSegmentNetwork final : public CudaNetwork {
  public:
   CudaSegmentNetwork(const ModelSpec& spec, const BoundTensors& tensors)
-      : weights_(DeviceTypeOf(spec.matrices)), net_(spec, tensors, weights_) {}
+      : weights_(spec.matrices), net_(spec, tensors, weights_) {}
 
   std::unique_ptr<CudaExchange> MakeExchange(CudaScratch& scratch) const override {
     return std::make_unique<SegmentExchange>(scratch);

@@ -6,6 +6,8 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <string>
+#include <vector>
 
 namespace spatialmamba {
 namespace {
@@ -101,6 +103,34 @@ TEST(IncludeRules, HoldInTheWholeTree) {
     }
     EXPECT_GT(files, 0) << "no source was read under " << top;
   }
+}
+
+// Where `source` has a kernel, what follows its opening brace.
+std::vector<std::string> KernelBodies(const std::string& source) {
+  std::vector<std::string> bodies;
+  for (size_t at = source.find("__global__"); at != std::string::npos;
+       at = source.find("__global__", at + 1)) {
+    bodies.push_back(source.substr(source.find_first_not_of(" \n", source.find('{', at) + 1)));
+  }
+  return bodies;
+}
+
+// Kernels may begin while the one before still runs, which none of the tests on a CPU can show.
+TEST(Kernels, WaitForThePreviousKernelFirst) {
+  const std::filesystem::path root = SPATIALMAMBA_SOURCE_DIR;
+  size_t kernels = 0;
+  for (const auto& entry : std::filesystem::directory_iterator(root / "model/ops")) {
+    const std::string name = entry.path().filename();
+    // That of gemm_kernel.h loads weights first, which no kernel writes; launch_overlap.cu's is
+    // never launched.
+    if (name == "kernel.h" || name == "gemm_kernel.h" || name == "launch_overlap.cu") continue;
+    for (const std::string& body : KernelBodies(ReadFile(entry.path()))) {
+      ++kernels;
+      EXPECT_TRUE(body.starts_with("WaitForPreviousKernel();"))
+          << name << ": " << body.substr(0, 60);
+    }
+  }
+  EXPECT_GE(kernels, 20);
 }
 
 }  // namespace

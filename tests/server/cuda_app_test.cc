@@ -123,6 +123,13 @@ TEST_F(CudaAppTest, AGpuThatIsNotThereAndAVariantThatItDoesNotKnowAreErrorsOfOne
                     HasSubstr("device: cpu")));
 }
 
+TEST_F(CudaAppTest, AGpuWithoutEnoughMemoryForTheWeightsIsAnErrorThatSaysWhatToDo) {
+  cuda_on_host::LimitMemory(64 << 10);
+  EXPECT_THAT(std::string(TryStart("cuda").message()),
+              AllOf(HasSubstr("models.0 (tiny): device: "), HasSubstr("cudaErrorMemoryAllocation"),
+                    HasSubstr("free memory of the GPU"), HasSubstr("`device: cpu`")));
+}
+
 TEST_F(CudaAppTest, AGpuThatFailsEndsReadinessTellsCallersToGoElsewhereAndAsksForTheEnd) {
   ASSERT_EQ(TryStart("cuda"), absl::OkStatus());
   ASSERT_TRUE(Ask().status.ok());

@@ -290,6 +290,17 @@ TEST_F(CudaReplicaTest, CapturesAsMuchAsThereIsMemoryFor) {
   ExpectAnswers({{8, 8}, {8, 8}, {8, 8}, {8, 8}, {8, 8}, {8, 8}, {8, 8}, {8, 8}});
 }
 
+TEST_F(CudaReplicaTest, CapturesLessWhereTheMemoryThatCapturesShareIsNotToBeHad) {
+  CudaReplicaOptions nothing_captured = Options();
+  nothing_captured.graph_bytes = 0;
+  EXPECT_THAT(Start(nothing_captured).captured(), IsEmpty());
+  const auto before = static_cast<int>(CountsOf().allocations);
+  replica_.reset();
+  cuda_on_host::FailAllocation(before + 1);
+  EXPECT_THAT(Start().captured(), ElementsAre(1, 2, 3, 4, 6));
+  ExpectAnswers({{8, 8}, {8, 8}, {8, 8}, {8, 8}, {8, 8}, {8, 8}, {8, 8}, {8, 8}});
+}
+
 TEST_F(CudaReplicaTest, ReplicasOfTwoDevicesTakeTurnsOnAThread) {
   Start();
   CudaReplicaOptions options = Options();
